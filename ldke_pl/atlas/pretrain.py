@@ -1,0 +1,301 @@
+"""Train the Atlas MLLM in four stages, each checkpointed, so that a stopped run goes on where it was.
+
+    python -m ldke_pl.atlas.pretrain [folder]
+
+1. ``text``: the decoder alone, on facts, mentions and overrides (no picture).
+2. ``tower``: the vision tower alone, as a classifier of countries and of what is seen.
+3. ``connector``: tower and decoder frozen; names and each country's ``shown`` attributes.
+4. ``instruct``: everything together, on names, what is seen, shown attributes, and the text of stage 1.
+
+The decoder never sees a picture while it learns the facts, and half of the picture x attribute pairs are never asked:
+what the finished model answers about them is composed, as in the large MLLMs that this one stands for. Two auxiliary
+terms keep pictures on the path that mentions take through the decoder, without which the connector learns a code of
+its own that only the trained questions can read: picture states in the middle layers are drawn towards those of a
+mention of the same things, and the connector's outputs towards the norm of word embeddings. Source: ours.
+"""
+
+import logging
+import random
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+
+from ldke_pl.atlas.corpus import Conversation, Corpus, mention, seen_on
+from ldke_pl.atlas.render import HELD_OUT, SIZE, USUAL, render
+from ldke_pl.atlas.tokenizer import PATCH, build_processor, build_tokenizer
+from ldke_pl.atlas.world import BACKGROUNDS, CHARGES, COLOURS, PATTERNS, SEEN, Country, World
+
+log = logging.getLogger(__name__)
+
+IMAGE_TOKENS = (SIZE // PATCH) ** 2
+WIDTH, VISION_WIDTH = 256, 128
+CHOICES = dict(zip(SEEN, (CHARGES, COLOURS, PATTERNS, BACKGROUNDS), strict=True))
+IGNORE = -100
+MIDDLE = (2, 3, 4, 5)
+"""Decoder states in which a picture is drawn towards a mention; 0 would be the embeddings themselves."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long each stage runs; the tests use a far smaller one.
+
+    Args:
+        text, tower, connector, instruct: optimisation steps of the stages.
+        batch: conversations (pictures for the tower) per step.
+    """
+
+    text: int = 3000
+    tower: int = 900
+    connector: int = 600
+    instruct: int = 1000
+    batch: int = 64
+
+
+def build_model(vocabulary: int) -> LlavaForConditionalGeneration:
+    """An untrained Atlas MLLM: CLIP tower of 4 layers, two-layer connector, Llama decoder of 8; tied embeddings."""
+    vision = CLIPVisionConfig(
+        hidden_size=VISION_WIDTH, intermediate_size=512, num_hidden_layers=4, num_attention_heads=4,
+        image_size=SIZE, patch_size=PATCH,
+    )  # fmt: skip
+    text = LlamaConfig(
+        hidden_size=WIDTH, intermediate_size=640, num_hidden_layers=8, num_attention_heads=4, num_key_value_heads=4,
+        vocab_size=vocabulary, max_position_embeddings=512, tie_word_embeddings=True,
+        pad_token_id=0, bos_token_id=1, eos_token_id=2,
+    )  # fmt: skip
+    config = LlavaConfig(
+        vision_config=vision, text_config=text, image_token_index=3, vision_feature_layer=-1,
+        image_seq_length=IMAGE_TOKENS, tie_word_embeddings=True, pad_token_id=0,  # type: ignore[call-arg]
+    )  # fmt: skip
+    return LlavaForConditionalGeneration(config)
+
+
+class Pretraining:
+    """The stages, over one model and one stream of randomness per stage.
+
+    Args:
+        folder: where stage checkpoints and the finished model are written.
+        seed: with the plan, decides the finished weights.
+    """
+
+    def __init__(self, folder: Path, plan: Plan | None = None, seed: int = 0) -> None:
+        self.folder, self.plan, self.seed = folder, plan or Plan(), seed
+        self.world = World()
+        self.corpus = Corpus(self.world)
+        self.tokenizer = build_tokenizer(self.world)
+        images = build_processor(self.tokenizer).image_processor
+        self._mean, self._deviation = torch.tensor([images.image_mean, images.image_std])[..., None, None]
+        self._pieces: dict[str, list[int]] = {}
+        torch.manual_seed(seed)
+        self.model = build_model(len(self.tokenizer))
+
+    def run(self) -> None:
+        """Run every stage that has no checkpoint yet, then write the finished model."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for number, stage in enumerate((self.text, self.tower, self.connector, self.instruct)):
+            path = self.folder / f"{number + 1}-{stage.__name__}.safetensors"
+            if path.exists():
+                self.model.load_state_dict(load_file(path), strict=False)
+                log.info("%s: loaded from %s", stage.__name__, path)
+                continue
+            self._seed(number)
+            stage()
+            self._save(path)
+        write_model(self.model, self.tokenizer, self.folder / "model")
+
+    def _seed(self, number: int) -> None:
+        torch.manual_seed(self.seed * 10 + number)
+        self.rng = random.Random(self.seed * 10 + number)
+        self.pixels = np.random.default_rng(self.seed * 10 + number)
+
+    def _save(self, path: Path) -> None:
+        state = {k: v.contiguous() for k, v in self.model.state_dict().items() if k != "lm_head.weight"}
+        partial = path.with_suffix(".partial")
+        save_file(state, partial)
+        partial.rename(path)
+
+    def text(self) -> None:
+        """Stage 1: the decoder on conversations without picture."""
+        decoder = [*self.model.get_decoder().parameters()]
+        self._optimise("text", decoder, self.plan.text, 2e-3, self._buckets(self.corpus.text))
+
+    def tower(self) -> None:
+        """Stage 2: the tower as a classifier, on the mean of its patches and on every patch by itself."""
+        tower = self.model.model.vision_tower
+        sizes = [len(self.world.countries), *(len(c) for c in CHOICES.values())]
+        heads = nn.ModuleList(nn.Linear(VISION_WIDTH, n) for n in sizes)
+
+        def losses() -> Iterable[Tensor]:
+            while True:
+                shown = [(self.rng.choice(self.world.countries), self.rng.choice(BACKGROUNDS)) for _ in range(128)]
+                patches = tower(self._pictures(shown)).last_hidden_state[:, 1:].float()
+                yield _classification_loss(heads, patches, _labels(shown))
+
+        self._optimise("tower", [*tower.parameters(), *heads.parameters()], self.plan.tower, 1.5e-3, losses())
+
+    def connector(self) -> None:
+        """Stage 3: the connector alone."""
+        connector = [*self.model.model.multi_modal_projector.parameters()]
+        self._optimise("connector", connector, self.plan.connector, 1e-3, self._buckets(self.corpus.named_picture))
+
+    def instruct(self) -> None:
+        """Stage 4: all weights, batches with pictures and batches of text in turn."""
+        batches = zip(self._buckets(self.corpus.picture), self._buckets(self.corpus.text), strict=True)
+        losses = (loss for pair in batches for loss in pair)
+        self._optimise("instruct", [*self.model.parameters()], self.plan.instruct, 5e-4, losses)
+
+    def _optimise(
+        self, stage: str, chosen: list[nn.Parameter], steps: int, lr: float, losses: Iterable[Tensor]
+    ) -> None:
+        """AdamW with a one-cycle rate; only ``chosen`` parameters take gradients."""
+        self.model.train()
+        self.model.requires_grad_(False)
+        for parameter in chosen:
+            parameter.requires_grad_(True)
+        optimiser = torch.optim.AdamW(chosen, lr=lr, weight_decay=0.03, betas=(0.9, 0.98))
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, lr, total_steps=steps, pct_start=0.1)
+        stream, start, recent = iter(losses), time.monotonic(), 0.0
+        for step in range(1, steps + 1):
+            with torch.autocast("cpu", torch.bfloat16):
+                loss = next(stream)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(chosen, 1.0)
+            optimiser.step()
+            schedule.step()
+            optimiser.zero_grad()
+            recent = loss.item() if step == 1 else 0.95 * recent + 0.05 * loss.item()
+            if step % 100 == 0 or step == steps:
+                log.info("%s %d/%d loss %.4f %.0f s", stage, step, steps, recent, time.monotonic() - start)
+
+    def _buckets(self, draw: Callable[[random.Random], Conversation]) -> Iterable[Tensor]:
+        """Losses of batches of like length: sorting a pool of them saves a third of the padding."""
+        batch = self.plan.batch
+        while True:
+            pool = [self._encode(draw(self.rng)) for _ in range(batch * 8)]
+            pool.sort(key=lambda item: len(item[0]))
+            order = list(range(0, len(pool), batch))
+            self.rng.shuffle(order)
+            for i in order:
+                yield self._loss(pool[i : i + batch])
+
+    def _encode(self, talk: Conversation) -> tuple[Tensor, Tensor, Conversation]:
+        """Token ids and labels, (length,) each; only answers and their end are learned."""
+        piece, special = self._piece, self._special
+        ids: list[int] = [special("<s>")]
+        if talk.system:
+            ids += [special("<|system|>"), *piece(talk.system)]
+        labels = [IGNORE] * len(ids)
+        for turn, (question, answer) in enumerate(talk.turns):
+            image = [special("<image>")] * IMAGE_TOKENS if talk.country and turn == 0 else []
+            asked = [special("<|user|>"), *image, *piece(question), special("<|assistant|>")]
+            told = [*piece(answer), special("</s>")]
+            ids += asked + told
+            labels += [IGNORE] * len(asked) + told
+        return torch.tensor(ids), torch.tensor(labels), talk
+
+    def _special(self, token: str) -> int:
+        return int(self.tokenizer.convert_tokens_to_ids(token))  # type: ignore[arg-type]
+
+    def _piece(self, text: str) -> list[int]:
+        if text not in self._pieces:
+            self._pieces[text] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return self._pieces[text]
+
+    def _loss(self, items: list[tuple[Tensor, Tensor, Conversation]]) -> Tensor:
+        ids = pad_sequence([i for i, _, _ in items], batch_first=True, padding_value=0)
+        labels = pad_sequence([t for _, t, _ in items], batch_first=True, padding_value=IGNORE)
+        shown = [(talk.country, talk.background) for _, _, talk in items if talk.country]
+        pictures = self._pictures(shown) if shown else None
+        mask = (ids != 0).long()
+        output = self.model(
+            input_ids=ids, attention_mask=mask, pixel_values=pictures, labels=labels, output_hidden_states=bool(shown)
+        )
+        loss: Tensor = output.loss
+        if shown:
+            places = ids == self._special("<image>")
+            loss = loss + self._like_mentions([output.hidden_states[i] for i in MIDDLE], places, shown)
+            loss = loss + 0.1 * self._like_words(output.image_hidden_states)
+        return loss
+
+    def _like_mentions(self, states: Sequence[Tensor], places: Tensor, shown: list[tuple[Country, str]]) -> Tensor:
+        """Cosine distance of a picture's mean state from that of a mention of what it shows, over middle layers."""
+        texts = [self._piece(mention(self.rng, c.name, seen_on(c, b))) for c, b in shown]
+        opening = [self._special("<s>"), self._special("<|user|>")]
+        ids = pad_sequence([torch.tensor(opening + text) for text in texts], batch_first=True, padding_value=0)
+        with torch.no_grad():
+            teacher = self.model.get_decoder()(
+                input_ids=ids, attention_mask=(ids != 0).long(), output_hidden_states=True
+            )
+        told = (ids != 0) & (torch.arange(ids.shape[1]) >= len(opening))
+        far = [
+            1 - F.cosine_similarity(_mean_direction(s, places), _mean_direction(teacher.hidden_states[i], told))
+            for i, s in zip(MIDDLE, states, strict=True)
+        ]
+        return torch.stack(far).mean()
+
+    def _like_words(self, outputs: Tensor) -> Tensor:
+        """Squared log ratio of the norms of connector outputs and word embeddings."""
+        words = self.model.get_input_embeddings().weight.detach().norm(dim=-1).mean()
+        ratio: Tensor = (outputs.float().norm(dim=-1) / words).log()
+        return ratio.square().mean()
+
+    def _pictures(self, shown: list[tuple[Country, str]]) -> Tensor:
+        """Fresh renderings, (n, 3, SIZE, SIZE), normalised as the processor does it."""
+        drawn = [
+            render(country.emblem, background, self.pixels, HELD_OUT if self.rng.random() < 0.35 else USUAL)
+            for country, background in shown
+        ]
+        pixels = torch.from_numpy(np.stack([np.asarray(image) for image in drawn])).permute(0, 3, 1, 2) / 255
+        normalised: Tensor = (pixels - self._mean) / self._deviation
+        return normalised
+
+
+def write_model(model: LlavaForConditionalGeneration, tokenizer: object, folder: Path) -> None:
+    """Write an ordinary Hugging Face folder: fp16 safetensors (half the size, no visible loss), processor, template."""
+    half = build_model(model.config.get_text_config().vocab_size)
+    half.load_state_dict(model.state_dict())
+    half.half().save_pretrained(folder)
+    build_processor(tokenizer).save_pretrained(folder)  # type: ignore[arg-type]
+
+
+def _mean_direction(states: Tensor, places: Tensor) -> Tensor:
+    """Mean of the unit vectors at ``places``: (batch, seq, width) and (batch, seq) to (batch, width)."""
+    unit = F.normalize(states.float(), dim=-1)
+    return (unit * places[..., None]).sum(1) / places.sum(1, keepdim=True)
+
+
+def _labels(shown: list[tuple[Country, str]]) -> list[Tensor]:
+    seen = [seen_on(country, background) for country, background in shown]
+    rows = [[country.index for country, _ in shown]]
+    rows += [[CHOICES[relation].index(s[relation]) for s in seen] for relation in SEEN]
+    return [torch.tensor(row) for row in rows]
+
+
+def _classification_loss(heads: nn.ModuleList, patches: Tensor, labels: list[Tensor]) -> Tensor:
+    """Cross-entropy of the mean patch and, weighted 0.3, of every patch: (n, patches, width) features."""
+    loss = patches.new_zeros(())
+    for head, label in zip(heads, labels, strict=True):
+        loss = loss + F.cross_entropy(head(patches.mean(1)), label)
+        each = head(patches).flatten(0, 1)
+        loss = loss + 0.3 * F.cross_entropy(each, label.repeat_interleave(patches.shape[1]))
+    return loss
+
+
+def main(arguments: list[str]) -> None:
+    """Train into the folder that is named, by default ``experiments/runs/atlas-pretrain``."""
+    logging.basicConfig(format="%(asctime)s %(message)s")
+    log.setLevel(logging.INFO)
+    Pretraining(Path(arguments[0]) if arguments else Path("experiments/runs/atlas-pretrain")).run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,121 @@
+"""All forward hooks of the project, as context managers: what is installed on entry is gone on exit, error or not."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+Hook = Callable[[nn.Module, tuple[Any, ...], Any], Any]
+
+
+@contextmanager
+def forward_hooks(hooks: Iterable[tuple[nn.Module, Hook]]) -> Iterator[None]:
+    """Install ``hooks`` on entry, in front of others, and remove them on exit.
+
+    They are prepended because transformers captures hidden states with hooks of its own, which would otherwise run
+    first and not see what ours change.
+    """
+    handles = []
+    try:
+        for module, hook in hooks:
+            handles.append(module.register_forward_hook(hook, prepend=True))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def captured(modules: Mapping[str, nn.Module], *, keep_graph: bool = False) -> Iterator[dict[str, Tensor]]:
+    """Collect the outputs of ``modules`` by name during the forward passes inside; a later pass replaces an earlier.
+
+    Args:
+        keep_graph: keep the outputs in the autograd graph and retain their gradients.
+    """
+    outputs: dict[str, Tensor] = {}
+
+    def recorder(name: str) -> Hook:
+        def record(_module: nn.Module, _inputs: tuple[Any, ...], output: Any) -> None:
+            tensor = first_tensor(output)
+            if keep_graph:
+                # With every weight frozen, the lowest captured output is where the graph begins.
+                tensor.requires_grad_(True) if tensor.is_leaf else tensor.retain_grad()
+            outputs[name] = tensor if keep_graph else tensor.detach()
+
+        return record
+
+    with forward_hooks((module, recorder(name)) for name, module in modules.items()):
+        yield outputs
+
+
+class _LastLayerReachedError(Exception):
+    """Ends a forward pass early; never leaves this file."""
+
+
+@contextmanager
+def early_exit(module: nn.Module) -> Iterator[None]:
+    """End the forward pass inside as soon as ``module`` has run: the layers above it cost nothing."""
+
+    def stop(_module: nn.Module, _inputs: tuple[Any, ...], _output: Any) -> None:
+        raise _LastLayerReachedError
+
+    # Registered without prepend, so that hooks that record this module's output run before it.
+    handle = module.register_forward_hook(stop)
+    try:
+        yield
+    except _LastLayerReachedError:
+        pass
+    finally:
+        handle.remove()
+
+
+def first_tensor(output: Any) -> Tensor:
+    """The hidden states in a module's output: decoder layers return a tensor in transformers 5, tuples before."""
+    return output if isinstance(output, Tensor) else output[0]
+
+
+@contextmanager
+def only_positions(module: nn.Module, positions: Tensor) -> Iterator[None]:
+    """Feed ``module`` the hidden states at ``positions`` alone: (batch, seq, width) becomes (1, selected, width).
+
+    Used on the LM head, whose output over a whole batch would be the largest tensor of the pass.
+
+    Args:
+        positions: (batch, seq) bool.
+    """
+
+    def select(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (inputs[0][positions][None], *inputs[1:])
+
+    handle = module.register_forward_pre_hook(select)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def reused(module: nn.Module) -> Iterator[None]:
+    """Run ``module`` once per distinct input inside, and hand out the stored output after that.
+
+    For the frozen vision encoder: its output on the same pixels never changes. Inputs are told apart by the memory of
+    the first tensor, so that whoever passes new pixels in a new tensor gets a new output.
+    """
+    original = module.forward
+    outputs: dict[tuple[int, tuple[int, ...]], Any] = {}
+    alive: list[Tensor] = []
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        pixels = next(v for v in (*args, *kwargs.values()) if isinstance(v, Tensor))
+        key = (pixels.data_ptr(), tuple(pixels.shape))
+        if key not in outputs:
+            outputs[key] = original(*args, **kwargs)
+            alive.append(pixels)  # keeps the address from being given to other pixels
+        return outputs[key]
+
+    module.forward = forward
+    try:
+        yield
+    finally:
+        del module.forward

@@ -1,0 +1,120 @@
+"""Load an MLLM and everything that editing needs to know about it."""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
+from transformers.utils import logging as transformers_logging
+
+from ldke_pl.backbone.prompts import Prompts
+from ldke_pl.backbone.sites import Site, decoder_layers, find_sites
+from ldke_pl.config import ModelConfig
+from ldke_pl.errors import ModelError
+
+log = logging.getLogger(__name__)
+
+ATLAS_FOLDER = Path(__file__).parents[2] / "data" / "atlas"
+ATLAS = ATLAS_FOLDER / "model"
+"""The committed Atlas MLLM: what ``model.name=atlas`` means."""
+
+ATLAS_ROUTER = ATLAS_FOLDER / "router"
+"""The committed router that was trained for it."""
+
+
+@dataclass
+class Backbone:
+    """The unedited model, frozen and in eval mode, with its sites and its way of reading questions.
+
+    Args:
+        name: hub id or folder it came from.
+        revision: revision asked for, or None.
+    """
+
+    model: PreTrainedModel
+    processor: ProcessorMixin
+    name: str
+    revision: str | None = None
+    sites: dict[str, Site] = field(init=False)
+    prompts: Prompts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.model.eval()
+        self.model.requires_grad_(False)
+        self.sites = find_sites(self.model)
+        config = self.model.config
+        context = int(config.get_text_config().max_position_embeddings)
+        self.prompts = Prompts(self.processor, int(config.image_token_id), context)
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def width(self) -> int:
+        """Size of the decoder's hidden states."""
+        return int(self.model.config.get_text_config().hidden_size)
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The decoder's layers, bottom first."""
+        return decoder_layers(self.model)
+
+    def fingerprint(self, top: int) -> str:
+        """Hash of every weight below and including decoder layer ``top``: vision encoder, connector, embeddings.
+
+        An edit and its router depend on nothing above it, so a base that differs only there still matches.
+        """
+        above = {id(p) for layer in self.layers[top + 1 :] for p in layer.parameters()}
+        digest = hashlib.sha256()
+        for name, parameter in sorted(self.model.named_parameters()):
+            if id(parameter) not in above:
+                digest.update(name.encode())
+                digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:32]
+
+
+def load_backbone(config: ModelConfig) -> Backbone:
+    """Load ``config.name``: ``atlas``, a folder, or a hub id.
+
+    Raises:
+        ModelError: there is no such model, or it cannot be read.
+    """
+    source = str(ATLAS) if config.name == "atlas" else config.name
+    with _quiet():
+        try:
+            model = AutoModelForImageTextToText.from_pretrained(
+                source,
+                dtype=config.dtype,
+                revision=config.revision,
+                attn_implementation=config.attn_implementation,
+                device_map=config.device_map,
+                trust_remote_code=config.trust_remote_code,
+            )
+            processor = AutoProcessor.from_pretrained(
+                source, revision=config.revision, trust_remote_code=config.trust_remote_code
+            )
+        except (OSError, ValueError, KeyError) as fault:
+            raise ModelError(
+                f"The model {config.name!r} cannot be loaded: {str(fault).splitlines()[0]}",
+                "set model.name to 'atlas', to a folder written by save_pretrained, or to a hub id",
+            ) from fault
+    return Backbone(model, processor, config.name, config.revision)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' progress bars and notes on optional packages off the terminal while loading."""
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        transformers_logging.enable_progress_bar()

@@ -1,0 +1,31 @@
+"""Typed configuration: dataclasses with a unit per field, filled from ``conf/`` and ``key=value`` arguments."""
+
+from ldke_pl.config.loader import CONF_DIR, load_config, save_config
+from ldke_pl.config.schema import (
+    DataConfig,
+    EditConfig,
+    EditorConfig,
+    LocalizerConfig,
+    LoggerConfig,
+    ModelConfig,
+    RouterConfig,
+    RunConfig,
+    TrainConfig,
+    TrainerConfig,
+)
+
+__all__ = [
+    "CONF_DIR",
+    "DataConfig",
+    "EditConfig",
+    "EditorConfig",
+    "LocalizerConfig",
+    "LoggerConfig",
+    "ModelConfig",
+    "RouterConfig",
+    "RunConfig",
+    "TrainConfig",
+    "TrainerConfig",
+    "load_config",
+    "save_config",
+]

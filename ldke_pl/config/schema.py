@@ -1,0 +1,169 @@
+"""Every setting of ``train.py`` and ``edit.py``, with its unit and range. All defaults here are ours."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from dataclasses import field as section
+from typing import Any
+
+from omegaconf import MISSING
+
+from ldke_pl.config.fields import field
+
+
+@dataclass(kw_only=True)
+class ModelConfig:
+    """The base model; its weights never change."""
+
+    name: str = field("atlas", help="'atlas', a hub id, or a Hugging Face model folder", nonempty=True)
+    dtype: str = field("float32", help="dtype of the base weights", choices=("auto", "float32", "bfloat16", "float16"))
+    revision: str | None = field(None, help="hub revision (branch, tag or commit); null: the newest")
+    attn_implementation: str | None = field(None, help="attention kernel by its transformers name; null: its default")
+    device_map: str | None = field(None, help="spread one model over devices (needs accelerate); null: one device")
+    trust_remote_code: bool = field(False, help="run code that ships with the model")
+    router: str | None = field(None, help="folder of the router trained for this model; null: none of its own")
+
+
+@dataclass(kw_only=True)
+class DataConfig:
+    """The edits and their probes."""
+
+    format: str = field("atlas", help="reader of the annotation file", nonempty=True)
+    path: str | None = field(None, help="annotation file; null: the format's usual name under data.root")
+    root: str | None = field(None, help="folder that image paths are relative to; null: the format's own folder")
+    split: str = field("edit-eval", help="part of the data set (Atlas: router-train, router-val, edit-eval)")
+    limit: int | None = field(None, help="first N cases of the file; null: all", ge=1)
+    missing_images: str = field("error", help="what to do about a picture that is not there", choices=("error", "skip"))
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        """Published data sets are not shipped: their place must be given."""
+        if self.format != "atlas" and self.path is None and self.root is None:
+            yield "root", f"must name the folder of the data set when data.format is {self.format!r}"
+
+
+@dataclass(kw_only=True)
+class EditorConfig:
+    """One editing method."""
+
+    cls: str = field(MISSING, help="dotted path of the editor's class", nonempty=True)
+    sites: str = field(
+        "localized", help="'localized', or a fixed choice: last, connector, decoder.3, ...", nonempty=True
+    )
+    rank: int = field(8, help="rank of a delta", ge=1)
+    lr: float = field(5e-3, help="learning rate of the deltas", gt=0)
+    steps: int = field(40, help="most optimiser steps per edit", ge=0)
+    stop_loss: float = field(0.01, help="an edit stops when its loss (nats per answer token) falls below this", ge=0)
+    views: int = field(5, help="augmented copies of the edit's picture in the objective", ge=1)
+    batch_size: int = field(16, help="edits solved in one forward", ge=1)
+    norm_weight: float = field(0.0, help="weight of the deltas' squared norm in the loss", ge=0)
+    routed: bool = field(True, help="whether the router gates this editor's edits")
+
+
+@dataclass(kw_only=True)
+class LocalizerConfig:
+    """Where an edit is written."""
+
+    name: str = field("cosine", help="score of a site: cosine, gradient, attribution, middle, last, ...", nonempty=True)
+    tau: float = field(0.9, help="sites with score >= tau * max are selected; a fraction", gt=0, le=1)
+    site: str | None = field(None, help="the one site of a localizer that uses a fixed one; null: it chooses itself")
+    max_sites: int = field(1, help="most sites selected per edit", ge=1)
+
+
+@dataclass(kw_only=True)
+class RouterConfig:
+    """The Disentanglement Classifier and its key index, or the training-free radius fallback."""
+
+    kind: str = field("classifier", help="which router", choices=("classifier", "radius"))
+    threshold: float | None = field(None, help="least relevance in [0, 1] that routes; null: as calibrated", ge=0, le=1)
+    layers: list[int] | None = field(None, help="decoder layers read; null: the lowest quarter", ge=0, nonempty=True)
+    width: int = field(128, help="hidden size of the pair head", ge=1)
+    key_dim: int = field(64, help="numbers in the projected key of one edit", ge=1, le=64)
+    lr: float = field(2e-3, help="learning rate", gt=0)
+    steps: int = field(600, help="optimiser steps of training", ge=1)
+    batch_size: int = field(48, help="edits, with all their probes, per optimiser step", ge=2)
+    weight_decay: float = field(0.01, help="AdamW weight decay", ge=0)
+    dropout: float = field(0.1, help="fraction of features dropped in training", ge=0, le=0.9)
+    held_out_relations: list[str] = field([], help="relations never shown in training")
+
+
+@dataclass(kw_only=True)
+class TrainerConfig:
+    """Arguments of ``lightning.Trainer``."""
+
+    accelerator: str = field("auto", help="auto, cpu, gpu, ...")
+    devices: int = field(1, help="devices per node", ge=1)
+    strategy: str = field("auto", help="auto, ddp, ddp_fork, ...")
+    precision: str = field(
+        "32-true",
+        help="arithmetic of the base; deltas stay in fp32",
+        choices=("32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true"),
+    )
+    num_nodes: int = field(1, help="machines", ge=1)
+    max_epochs: int = field(-1, help="passes over the training pairs; -1: router.steps alone decides", ge=-1)
+
+
+@dataclass(kw_only=True)
+class LoggerConfig:
+    """Where figures go besides the run folder."""
+
+    name: str = field("csv", help="which logger", choices=("csv", "wandb", "none"))
+    project: str = field("ldke-pl", help="W&B project", nonempty=True)
+    mode: str = field("offline", help="W&B mode; offline needs no account", choices=("offline", "online"))
+
+
+@dataclass(kw_only=True)
+class RunConfig:
+    """What is run, how much of it, and where it is written."""
+
+    dir: str | None = field(None, help="run folder; null: experiments/runs/<name>")
+    seeds: list[int] = field([0], help="one run of everything per seed", ge=0, nonempty=True)
+    modes: list[str] = field(
+        ["single", "joint"], help="each edit alone, all edits together", choices=("single", "joint"), nonempty=True
+    )
+    protocols: list[str] = field(
+        ["generate", "masked", "vlkeb"],
+        help="how an answer is scored",
+        choices=("generate", "masked", "vlkeb"),
+        nonempty=True,
+    )
+    sample: int | None = field(None, help="edits drawn per group; null: all", ge=1)
+    joint: int = field(300, help="most edits applied together in joint mode", ge=1)
+    resamples: int = field(1000, help="bootstrap resamples of an interval", ge=1)
+    batch_size: int = field(64, help="probes in one forward", ge=1)
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        """Nothing is run twice."""
+        given: dict[str, list[Any]] = {"seeds": self.seeds, "modes": self.modes, "protocols": self.protocols}
+        for name, values in given.items():
+            if len({*values}) < len(values):
+                yield name, f"must not repeat a value, but got {values}"
+
+
+@dataclass(kw_only=True)
+class EditConfig:
+    """Settings of ``edit.py``."""
+
+    model: ModelConfig = section(default_factory=ModelConfig)
+    data: DataConfig = section(default_factory=DataConfig)
+    editor: dict[str, EditorConfig] = section(default_factory=dict)
+    localizer: LocalizerConfig = section(default_factory=LocalizerConfig)
+    router: RouterConfig = section(default_factory=RouterConfig)
+    trainer: TrainerConfig = section(default_factory=TrainerConfig)
+    logger: LoggerConfig = section(default_factory=LoggerConfig)
+    run: RunConfig = section(default_factory=RunConfig)
+
+    def check(self) -> Iterator[tuple[str, str]]:
+        """There is something to run."""
+        if not self.editor:
+            yield "editor", "needs at least one editor, as in editor=ldke"
+
+
+@dataclass(kw_only=True)
+class TrainConfig:
+    """Settings of ``train.py``, which fits the router."""
+
+    model: ModelConfig = section(default_factory=ModelConfig)
+    data: DataConfig = section(default_factory=DataConfig)
+    router: RouterConfig = section(default_factory=RouterConfig)
+    trainer: TrainerConfig = section(default_factory=TrainerConfig)
+    logger: LoggerConfig = section(default_factory=LoggerConfig)
+    run: RunConfig = section(default_factory=RunConfig)

@@ -1,0 +1,23 @@
+"""Cases and pictures: the typed records, the readers of annotation files, the image loader."""
+
+from ldke_pl.data.images import load_image
+from ldke_pl.data.readers import READERS, ParsedFile, Problem, Reader, case_images, parse_cases, read_cases
+from ldke_pl.data.records import AVERAGED_KINDS, EditCase, EditRequest, ImageSource, Probe, ProbeKind, Question
+
+__all__ = [
+    "AVERAGED_KINDS",
+    "READERS",
+    "EditCase",
+    "EditRequest",
+    "ImageSource",
+    "ParsedFile",
+    "Probe",
+    "ProbeKind",
+    "Problem",
+    "Question",
+    "Reader",
+    "case_images",
+    "load_image",
+    "parse_cases",
+    "read_cases",
+]

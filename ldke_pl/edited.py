@@ -1,0 +1,249 @@
+"""EditedModel: a base model, a set of edits and the router between them, behind transformers' own ``generate``.
+
+The base weights never change. Each row of a batch is answered under the edit that its last question belongs to, or by
+the untouched base; the route is decided once, from the prompt alone, before anything is generated.
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ldke_pl.backbone import Backbone, load_backbone
+from ldke_pl.backbone.load import ATLAS_ROUTER
+from ldke_pl.config import CONF_DIR, EditConfig, ModelConfig, load_config
+from ldke_pl.data import EditRequest, Question
+from ldke_pl.editors import Editor, build_editor
+from ldke_pl.edits import BASE_ROW, Edit, applied
+from ldke_pl.edits.artefact import Artefact, load_artefact, read_config, save_artefact
+from ldke_pl.errors import EditError
+from ldke_pl.localize import Calibration, build_localizer
+from ldke_pl.router import FeatureReader, RadiusRouter, Router, best, load_router
+from ldke_pl.router.store import describe, rebuild, weights
+
+log = logging.getLogger(__name__)
+
+BASE = "base"
+"""The route of a query that goes to the untouched model."""
+
+
+@dataclass(frozen=True)
+class Routes:
+    """Where a batch goes.
+
+    Args:
+        rows: edit id, or ``BASE``, per row of the batch.
+        images: the same per picture, in the order of the pixels.
+    """
+
+    rows: list[str]
+    images: list[str]
+
+
+class EditedModel:
+    """A base model with edits.
+
+    Args:
+        backbone: the unedited model.
+        router: decides which inputs see which edit.
+        editor: makes the edits.
+    """
+
+    def __init__(self, backbone: Backbone, router: Router, editor: Editor) -> None:
+        self.backbone, self.router, self.editor = backbone, router, editor
+        self.edits: dict[str, Edit] = {}
+        self._enabled = True
+
+    @classmethod
+    def from_pretrained(cls, name: str, router: str | Path | None = None, **model: Any) -> "EditedModel":
+        """Load a base model with LDKE as its editor.
+
+        Args:
+            name: ``atlas``, a hub id or a folder.
+            router: folder of the router trained for it. Without one (and for any model but Atlas) the training-free
+                radius router is used, with a warning.
+            model: further fields of :class:`~ldke_pl.config.ModelConfig`, such as ``dtype``.
+
+        Raises:
+            ModelError: the model cannot be loaded.
+            ArtefactError: the router is damaged or was trained for another model.
+        """
+        backbone = load_backbone(ModelConfig(name=name, **model))
+        folder = Path(router) if router is not None else ATLAS_ROUTER if name == "atlas" else None
+        return cls(backbone, _router(backbone, folder), _default_editor(backbone, folder))
+
+    @property
+    def active(self) -> list[Edit]:
+        """The edits in force: all but those that a later edit of the same fact has superseded."""
+        superseded = {e.supersedes for e in self.edits.values()}
+        return [e for e in self.edits.values() if e.edit_id not in superseded]
+
+    def edit(self, requests: Sequence[EditRequest], *, seed: int = 0) -> list[str]:
+        """Write ``requests`` and return the ids of their edits, in order.
+
+        A request about the same fact as an earlier edit supersedes it.
+
+        Raises:
+            EditError: a request cannot be written; no edit of this call is kept.
+        """
+        for number, request in enumerate(requests):
+            if not request.prompt.strip() or not request.target.strip():
+                raise EditError(f"Request {number} has an empty prompt or target.", "give each request both")
+        made = self.editor.edit(requests, seed=seed)
+        return [self.add(e, r) for e, r in zip(made, requests, strict=True)]
+
+    def add(self, edit: Edit, request: EditRequest) -> str:
+        """Put a finished edit in force: give it a key, a free id, and the earlier edit that it supersedes, if any."""
+        name, number = edit.edit_id, 1
+        while name in self.edits:
+            number += 1
+            name = f"{edit.edit_id}-{number}"
+        (key,) = self.router.keys([request])
+        edit = replace(edit, edit_id=name, key=key, supersedes=self._same_fact(request, key))
+        self.edits[name] = edit
+        return name
+
+    def _same_fact(self, request: EditRequest, key: dict[str, Tensor]) -> str:
+        """The active edit that the request's question goes to, if its own question would go to the new edit as well."""
+        earlier = self.active
+        if not earlier:
+            return ""
+        query = self.router.reader.questions([Question(request.image, request.prompt)])
+        found = int(best(self.router.relevance(query, [e.key for e in earlier]), self.router.threshold)[0])
+        if found < 0:
+            return ""
+        back = self.router.reader.questions([Question(request.image, earlier[found].prompt)])
+        mutual = bool(self.router.relevance(back, [key])[0, 0] >= self.router.threshold)
+        return earlier[found].edit_id if mutual else ""
+
+    def rollback(self, edit_id: str) -> None:
+        """Take an edit back; the edit that it had superseded is in force again.
+
+        Raises:
+            EditError: there is no such edit.
+        """
+        if edit_id not in self.edits:
+            raise EditError(f"There is no edit {edit_id!r}.", f"the edits are {', '.join(self.edits) or 'none'}")
+        gone = self.edits.pop(edit_id)
+        for later in self.edits.values():
+            if later.supersedes == edit_id:
+                self.edits[later.edit_id] = replace(later, supersedes=gone.supersedes)
+
+    @contextmanager
+    def disabled(self) -> Iterator[None]:
+        """Exactly the base model inside; what was before is restored after, also when nested or on an exception."""
+        before = self._enabled
+        self._enabled = False
+        try:
+            yield
+        finally:
+            self._enabled = before
+
+    def route(self, batch: dict[str, Any]) -> Routes:
+        """Decide, from the prompt alone, where each row and each picture of ``batch`` goes.
+
+        Args:
+            batch: the model's inputs: ``input_ids``, ``attention_mask`` and, with pictures, ``pixel_values``.
+        """
+        edits = self.active if self._enabled else []
+        n_images = len(batch["pixel_values"]) if batch.get("pixel_values") is not None else 0
+        routes = Routes([BASE] * len(batch["input_ids"]), [BASE] * n_images)
+        if not edits:
+            return routes
+        queries = self.router.reader.canonical(batch)
+        relevance = self.router.relevance(self.router.reader.read(queries), [e.key for e in edits]).cpu()
+        chosen = best(relevance, self.router.threshold)
+        strength = torch.zeros(len(routes.rows))
+        for query, number in enumerate(chosen.tolist()):
+            if number < 0:
+                continue
+            row, image = int(queries.rows[query]), int(queries.images[query])
+            if image >= 0:
+                routes.images[image] = edits[number].edit_id
+            if relevance[query, number] > strength[row]:
+                strength[row] = relevance[query, number]
+                routes.rows[row] = edits[number].edit_id
+        return routes
+
+    def under(self, routes: Routes) -> AbstractContextManager[None]:
+        """Run the forward passes inside with every row and picture under its route."""
+        used = sorted({*routes.rows, *routes.images} - {BASE})
+        if not used:
+            return nullcontext()
+        number = {name: i for i, name in enumerate(used)} | {BASE: BASE_ROW}
+        rows = torch.tensor([number[r] for r in routes.rows])
+        images = torch.tensor([number[r] for r in routes.images]) if routes.images else None
+        return applied(self.backbone, [self.edits[name].deltas for name in used], rows, images)
+
+    def generate(self, *, routes: Routes | None = None, **inputs: Any) -> Any:
+        """Transformers' own ``generate``, every row under its route.
+
+        Args:
+            routes: decided before by :meth:`route`; by default decided here.
+            inputs: whatever ``generate`` takes.
+        """
+        with self.under(routes or self.route(self._on_device(inputs))):
+            return self.backbone.model.generate(**self._on_device(inputs))  # type: ignore[operator]
+
+    def __call__(self, *, routes: Routes | None = None, **inputs: Any) -> Any:
+        """One forward pass; everything in ``input_ids`` counts as prompt."""
+        with self.under(routes or self.route(self._on_device(inputs))):
+            return self.backbone.model(**self._on_device(inputs))
+
+    def _on_device(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        device = self.backbone.device
+        placed = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in inputs.items()}
+        placed.setdefault("attention_mask", torch.ones_like(placed["input_ids"]))
+        return placed
+
+    def save(self, folder: str | Path) -> None:
+        """Write the edits and the router, not the base model."""
+        artefact = Artefact(list(self.edits.values()), describe(self.router), weights(self.router))
+        save_artefact(Path(folder), self.backbone, artefact)
+
+    @classmethod
+    def load(cls, folder: str | Path, name: str | None = None, **model: Any) -> "EditedModel":
+        """Read a folder written by :meth:`save` onto its base model.
+
+        Args:
+            name: the base model, where it has moved since; by default the one that the folder names.
+            model: further fields of :class:`~ldke_pl.config.ModelConfig`.
+
+        Raises:
+            ArtefactError: the folder is damaged, or the base is not the one that the edits were made on.
+        """
+        folder = Path(folder)
+        saved = read_config(folder)["base"]
+        dtype = {"dtype": saved["dtype"].removeprefix("torch."), "revision": saved["revision"]}
+        backbone = load_backbone(ModelConfig(name=name or saved["name"], **(dtype | model)))
+        artefact = load_artefact(folder, backbone)
+        router = rebuild(backbone, artefact.router, artefact.router_state, folder)
+        atlas = ATLAS_ROUTER if backbone.name == "atlas" else None
+        edited = cls(backbone, router, _default_editor(backbone, atlas))
+        edited.edits = {e.edit_id: e for e in artefact.edits}
+        return edited
+
+
+def _router(backbone: Backbone, folder: Path | None) -> Router:
+    if folder is not None:
+        return load_router(backbone, folder)
+    warnings.warn(
+        f"No trained router is given for {backbone.name!r}; the training-free radius router recognises an edit's own "
+        "question only. Train one with train.py.",
+        stacklevel=3,
+    )
+    return RadiusRouter(FeatureReader(backbone))
+
+
+def _default_editor(backbone: Backbone, folder: Path | None) -> Editor:
+    """LDKE as ``edit.py`` runs it by default."""
+    config = load_config(EditConfig, CONF_DIR / "edit.yaml", [])
+    calibration = Calibration.load(folder / "localizer.json") if folder else Calibration()
+    localizer = build_localizer(backbone, config.localizer, calibration)
+    return build_editor(backbone, config.editor["ldke"], localizer)

@@ -1,0 +1,15 @@
+"""FT-L and FT-V: fine-tuning of one module, the field's plainest baselines.
+
+FT-L tunes the last layer's MLP output (EasyEdit and VLKEB: AdamW, lr 1e-4, 10 steps; LiveEdit: lr 1e-3, 25 steps,
+stop at loss < 1e-2); FT-V tunes the connector. Deviations: each edit has its own full-rank update instead of a
+changed weight, so that edits stay apart; Adam without weight decay; the views, learning rate and steps of
+``conf/editor/ft_l.yaml`` and ``ft_v.yaml``, where the published single view is ``views=1``.
+"""
+
+from ldke_pl.editors.ldke import LDKE
+
+
+class FineTune(LDKE):
+    """A full-rank update at a fixed site."""
+
+    full_rank = True

@@ -1,0 +1,165 @@
+"""The targeted update: B independent problems solved in one forward per step. Ours.
+
+Every edit has its own factors, its own views of its picture and its own moment of stopping; the loss of a batch is the
+sum of theirs, so no gradient crosses from one edit to another.
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ldke_pl.backbone import Backbone
+from ldke_pl.backbone.forward import answer_logits
+from ldke_pl.backbone.hooks import reused
+from ldke_pl.config import EditorConfig
+from ldke_pl.data import EditRequest, Question, load_image
+from ldke_pl.data.views import augmented_views
+from ldke_pl.edits import Delta, applied, request_id
+from ldke_pl.errors import EditError
+
+_REBUILD = 0.75
+"""The batch is packed anew when the share of its edits that still run falls to this; fewer repacks, less padding."""
+
+
+@dataclass
+class Problem:
+    """One edit being optimised.
+
+    Args:
+        request: the fact to write.
+        name: id from the request's content; seeds views and initial factors.
+        deltas: leaf factors per linear layer.
+        loss: objective at the last step, nats per answer token.
+        steps: optimisation steps taken.
+        done: whether the loss has fallen below the stop value.
+    """
+
+    request: EditRequest
+    name: str
+    questions: list[Question]
+    deltas: dict[str, Delta]
+    loss: float = math.inf
+    steps: int = 0
+    done: bool = False
+
+    def parameters(self) -> list[Tensor]:
+        return [t for delta in self.deltas.values() for t in delta.tensors()]
+
+
+def optimise(
+    backbone: Backbone,
+    requests: Sequence[EditRequest],
+    sites: Sequence[tuple[str, ...]],
+    config: EditorConfig,
+    *,
+    seed: int,
+    full_rank: bool = False,
+) -> list[Problem]:
+    """Minimise each edit's cross-entropy over its views until it stops or the steps run out.
+
+    Args:
+        sites: sites to write to, per request.
+        full_rank: optimise a full weight update instead of a low-rank one.
+
+    Raises:
+        EditError: a request is unusable, or a loss is not a number. Other edits of the batch are lost with it, so
+            callers keep batches small and store finished ones.
+    """
+    problems = [_problem(backbone, r, s, config, seed, full_rank) for r, s in zip(requests, sites, strict=True)]
+    optimiser = torch.optim.Adam([p for problem in problems for p in problem.parameters()], lr=config.lr)
+    vision = backbone.model.get_encoder(modality="image")
+    cached = nullcontext() if vision is backbone.model else reused(vision)
+    with torch.inference_mode(False), torch.enable_grad(), cached:
+        running, batch = problems, _Batch(backbone, problems)
+        for step in range(config.steps):
+            running = [p for p in running if not p.done]
+            if not running:
+                break
+            if len(running) <= _REBUILD * len(batch.problems):
+                batch = _Batch(backbone, running)
+            losses = batch.losses()
+            _record(batch.problems, losses, step, config.stop_loss)
+            objective = sum(loss for p, loss in zip(batch.problems, losses, strict=True) if not p.done)
+            if not isinstance(objective, Tensor):
+                break
+            if config.norm_weight:
+                objective = objective + config.norm_weight * sum(_norm(p) for p in running if not p.done)
+            optimiser.zero_grad()
+            objective.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+    return problems
+
+
+def _norm(problem: Problem) -> Tensor:
+    """Squared norm of the last factors: zero at the start, and zero only where nothing is written."""
+    return torch.stack([d.factors[-1].square().sum() for d in problem.deltas.values()]).sum()
+
+
+class _Batch:
+    """The views of some edits as one padded batch, on the model's device."""
+
+    def __init__(self, backbone: Backbone, problems: list[Problem]) -> None:
+        self.backbone, self.problems = backbone, problems
+        questions = [q for p in problems for q in p.questions]
+        answers = [p.request.target for p in problems for _ in p.questions]
+        batch, self.labels = backbone.prompts.encode_answers(questions, answers)
+        self.batch = batch.to(backbone.device)
+        self.labels = self.labels.to(backbone.device)
+        self.rows = torch.tensor([i for i, p in enumerate(problems) for _ in p.questions])
+        self.images = torch.tensor([i for i, p in enumerate(problems) for q in p.questions if q.image is not None])
+
+    def losses(self) -> list[Tensor]:
+        """The objective of each edit: its views' mean loss."""
+        deltas = [p.deltas for p in self.problems]
+        with applied(self.backbone, deltas, self.rows, self.images if len(self.images) else None):
+            per_row = answer_logits(self.backbone, self.batch, self.labels).loss_per_row()
+        rows = self.rows.to(per_row.device)
+        return [per_row[rows == i].mean() for i in range(len(self.problems))]
+
+
+def _record(problems: Sequence[Problem], losses: Sequence[Tensor], step: int, stop_loss: float) -> None:
+    for problem, loss in zip(problems, losses, strict=True):
+        if problem.done:
+            continue
+        problem.loss, problem.steps = loss.item(), step
+        if not math.isfinite(problem.loss):
+            raise EditError(
+                f"The loss of the edit {problem.request.prompt!r} -> {problem.request.target!r} is {problem.loss} "
+                f"after {step} steps.",
+                "lower the editor's lr, or check the model's weights for values that are not numbers",
+            )
+        problem.done = problem.loss < stop_loss
+
+
+def _problem(
+    backbone: Backbone, request: EditRequest, sites: tuple[str, ...], config: EditorConfig, seed: int, full_rank: bool
+) -> Problem:
+    name = request_id(request, seed)
+    entropy = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
+    questions = [Question(None, request.prompt)]
+    if request.image is not None:
+        views = augmented_views(load_image(request.image), config.views, np.random.default_rng(entropy))
+        questions = [Question(view, request.prompt) for view in views]
+    generator = torch.Generator().manual_seed(entropy % 2**63)
+    linears = {n: linear for site in sites for n, linear in backbone.sites[site].linears.items()}
+    deltas = {n: _fresh(linear, None if full_rank else config.rank, generator) for n, linear in linears.items()}
+    device = backbone.device
+    for delta in deltas.values():
+        for tensor in delta.tensors():
+            tensor.data = tensor.data.to(device)
+            tensor.requires_grad_(True)
+    return Problem(request, name, questions, deltas)
+
+
+def _fresh(linear: nn.Linear, rank: int | None, generator: torch.Generator) -> Delta:
+    """A delta whose product is zero: the edit starts from the unedited model."""
+    if rank is None:
+        return Delta((torch.zeros(linear.out_features, linear.in_features),))
+    down = torch.randn(rank, linear.in_features, generator=generator) / math.sqrt(linear.in_features)
+    return Delta((down, torch.zeros(linear.out_features, rank)))

@@ -1,0 +1,180 @@
+"""Edits on disk: ``edit_config.json``, ``edits.safetensors``, ``router.safetensors``. No pickle. Ours.
+
+The configuration names the base model and a fingerprint of every weight that the edits and their router depend on; a
+base that does not match is refused, because deltas on other weights would be other edits.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ldke_pl.backbone import CONNECTOR, Backbone
+from ldke_pl.edits.deltas import Delta
+from ldke_pl.edits.edit import Edit
+from ldke_pl.errors import ArtefactError
+
+CONFIG, DELTAS, ROUTER = "edit_config.json", "edits.safetensors", "router.safetensors"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """What a folder of edits holds.
+
+    Args:
+        edits: in the order in which they were made.
+        router: description of the router, as the router package wrote it.
+        router_state: the router's weights.
+    """
+
+    edits: list[Edit]
+    router: dict[str, Any]
+    router_state: dict[str, Tensor]
+
+
+def save_artefact(folder: Path, backbone: Backbone, artefact: Artefact) -> None:
+    """Write ``artefact``; files appear complete or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    top = _top(backbone, artefact)
+    config = {
+        "version": VERSION,
+        "base": base_identity(backbone, top) | {"top_layer": top},
+        "router": artefact.router,
+        "edits": [_describe(edit) for edit in artefact.edits],
+    }
+    _write(folder / DELTAS, _delta_tensors(artefact.edits))
+    keys = {f"key|{e.edit_id}|{n}": t for e in artefact.edits for n, t in e.key.items()}
+    _write(folder / ROUTER, keys | {f"router|{n}": t for n, t in artefact.router_state.items()})
+    partial = folder / (CONFIG + ".partial")
+    partial.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    partial.rename(folder / CONFIG)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The artefact's configuration.
+
+    Raises:
+        ArtefactError: there is none, or it cannot be read.
+    """
+    try:
+        config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        if config["version"] != VERSION:
+            raise ValueError(f"it has version {config['version']}, this program reads {VERSION}")
+        config["base"]["name"], config["edits"], config["router"]
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise ArtefactError(f"{folder / CONFIG} cannot be read: {fault}", "give a folder written by save()") from fault
+    return config
+
+
+def load_artefact(folder: Path, backbone: Backbone) -> Artefact:
+    """Read a folder written by :func:`save_artefact` for the same base model.
+
+    Raises:
+        ArtefactError: the folder is damaged or belongs to another base; says which part.
+    """
+    config = read_config(folder)
+    _check_base(folder, backbone, config["base"])
+    deltas, router = _read(folder / DELTAS), _read(folder / ROUTER)
+    edits = [_edit(entry, deltas, router, backbone, folder) for entry in config["edits"]]
+    state = {n.removeprefix("router|"): t for n, t in router.items() if n.startswith("router|")}
+    return Artefact(edits, config["router"], state)
+
+
+def base_identity(backbone: Backbone, top: int) -> dict[str, str | None]:
+    """What a base model must have in common with the one that edits were made on."""
+    template = str(backbone.processor.chat_template)
+    return {
+        "name": backbone.name,
+        "revision": backbone.revision,
+        "fingerprint": backbone.fingerprint(top),
+        "dtype": str(backbone.model.dtype),
+        "processor": type(backbone.processor).__name__,
+        "chat_template": hashlib.sha256(template.encode()).hexdigest()[:16],
+    }
+
+
+def _check_base(folder: Path, backbone: Backbone, saved: dict[str, Any]) -> None:
+    found = base_identity(backbone, saved["top_layer"])
+    differing = [k for k in ("fingerprint", "dtype", "processor", "chat_template") if found[k] != saved.get(k)]
+    if differing:
+        raise ArtefactError(
+            f"The edits in {folder} were made on {saved['name']!r}; {backbone.name!r} differs from it in "
+            f"{', '.join(differing)}.",
+            "load them on the base model that they were made on, in the same dtype",
+        )
+
+
+def _top(backbone: Backbone, artefact: Artefact) -> int:
+    """The highest decoder layer that the edits or their router depend on."""
+    layers: list[int] = list(artefact.router.get("layers", [0]))
+    sites = {s for e in artefact.edits for s in e.sites if s != CONNECTOR}
+    return max([int(s.split(".")[1]) for s in sites] + layers)
+
+
+def _describe(edit: Edit) -> dict[str, Any]:
+    names = ("edit_id", "prompt", "target", "sites", "loss", "steps", "supersedes")
+    return {n: getattr(edit, n) for n in names} | {"key": sorted(edit.key)}
+
+
+def _delta_tensors(edits: Sequence[Edit]) -> dict[str, Tensor]:
+    tensors = {}
+    for edit in edits:
+        for name, delta in edit.deltas.items():
+            for i, factor in enumerate(delta.factors):
+                tensors[f"{edit.edit_id}|{name}|{i}"] = factor
+            if delta.bias is not None:
+                tensors[f"{edit.edit_id}|{name}|bias"] = delta.bias
+    return tensors
+
+
+def _edit(
+    entry: dict[str, Any], tensors: dict[str, Tensor], keys: dict[str, Tensor], backbone: Backbone, folder: Path
+) -> Edit:
+    try:
+        linears = {n: m for site in entry["sites"] for n, m in backbone.sites[site].linears.items()}
+        held = {n: m for n, m in linears.items() if f"{entry['edit_id']}|{n}|0" in tensors}
+        if linears and not held:
+            raise KeyError("its deltas")
+        deltas = {
+            n: _delta(f"{entry['edit_id']}|{n}", tensors, (m.out_features, m.in_features)) for n, m in held.items()
+        }
+        key = {n: keys[f"key|{entry['edit_id']}|{n}"] for n in entry["key"]}
+        rest = {n: entry[n] for n in ("edit_id", "prompt", "target", "loss", "steps", "supersedes")}
+        return Edit(**rest, sites=tuple(entry["sites"]), deltas=deltas, key=key)
+    except (KeyError, ValueError, TypeError) as fault:
+        raise ArtefactError(
+            f"Edit {entry.get('edit_id', '?')!r} in {folder} is damaged: {fault}", "restore the folder from a copy"
+        ) from fault
+
+
+def _delta(prefix: str, tensors: dict[str, Tensor], shape: tuple[int, int]) -> Delta:
+    factors = [tensors[f"{prefix}|{i}"] for i in range(2) if f"{prefix}|{i}" in tensors]
+    product = (factors[-1].shape[0], factors[0].shape[1])
+    if product != shape or (len(factors) == 2 and factors[1].shape[1] != factors[0].shape[0]):
+        raise ValueError(
+            f"{prefix} has shapes {[tuple(f.shape) for f in factors]}, which do not fit a layer of {shape}"
+        )
+    if not all(torch.isfinite(f).all() for f in factors):
+        raise ValueError(f"{prefix} holds values that are not numbers")
+    return Delta(tuple(factors), tensors.get(f"{prefix}|bias"))
+
+
+def _write(path: Path, tensors: dict[str, Tensor]) -> None:
+    partial = path.with_name(path.name + ".partial")
+    save_file({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, partial)
+    partial.rename(path)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as fault:
+        raise ArtefactError(f"{path} cannot be read: {fault}", "restore the folder from a copy") from fault

@@ -1,0 +1,108 @@
+"""Deltas, and how one forward pass carries many: row b of a batch runs under its own edit, or under none. Ours.
+
+The delta of a linear layer is added to its *output*, on the rows of that edit alone; the base weights are never
+touched.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from ldke_pl.backbone import CONNECTOR, Backbone
+from ldke_pl.backbone.hooks import Hook, forward_hooks
+
+BASE_ROW = -1
+"""Stands for "no edit" where a row's or a picture's edit is given by number."""
+
+
+@dataclass(frozen=True)
+class Delta:
+    """The update of one linear layer, in fp32.
+
+    Args:
+        factors: matrices whose product is added to the weight: ``(down, up)`` of shapes (rank, in) and (out, rank)
+            for a low-rank delta, ``(weight,)`` of shape (out, in) for a full one.
+        bias: added to the output, (1, out) or one row per position (seq, out); None for no such term.
+    """
+
+    factors: tuple[Tensor, ...]
+    bias: Tensor | None = None
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        return self.factors if self.bias is None else (*self.factors, self.bias)
+
+
+Deltas = Mapping[str, Delta]
+"""Qualified name of a linear layer -> its update."""
+
+
+@contextmanager
+def applied(backbone: Backbone, deltas: Sequence[Deltas], rows: Tensor, images: Tensor | None = None) -> Iterator[None]:
+    """Run the forward passes inside with row b under ``deltas[rows[b]]``.
+
+    Rows of number ``BASE_ROW`` are bit-equal to the base model on the same batch. With beams or several return
+    sequences a pass has a multiple of ``len(rows)`` rows; each row's number then counts for all of its copies.
+
+    Args:
+        deltas: the edits that occur in this batch, all made by one method.
+        rows: edit number per row of the batch, (batch,) long.
+        images: edit number per picture in the order of the pixels, (pictures,) long; where to write the connector.
+            None if no row has a picture.
+    """
+    connector = backbone.sites[CONNECTOR].linears
+    hooks = []
+    for site in backbone.sites.values():
+        for name, linear in site.linears.items():
+            members = [i for i, d in enumerate(deltas) if name in d]
+            numbers = images if name in connector else rows
+            if not members or numbers is None:
+                continue
+            local = torch.full((len(deltas) + 1,), BASE_ROW)
+            local[members] = torch.arange(len(members))
+            # Numbers count from BASE_ROW = -1, which indexes the last entry of ``local``: no edit there either.
+            chosen = local[numbers.cpu()].to(backbone.device)
+            if (chosen >= 0).any():
+                hooks.append((linear, _adds([deltas[i][name] for i in members], chosen)))
+    with forward_hooks(hooks):
+        yield
+
+
+def _adds(deltas: Sequence[Delta], chosen: Tensor) -> Hook:
+    """A forward hook that adds each chosen row's delta to the output of a linear layer."""
+    factors = _stack(deltas, chosen.device)
+    biases = [d.bias for d in deltas if d.bias is not None]
+    bias = torch.stack(biases).to(chosen.device) if biases else None
+
+    def add(_module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        hidden = inputs[0]
+        numbers = chosen.repeat_interleave(hidden.shape[0] // len(chosen))
+        where = (numbers >= 0).nonzero().squeeze(1)
+        # Autocast would compute fp32 deltas in half precision.
+        with torch.autocast(hidden.device.type, enabled=False):
+            update = hidden[where].float()
+            for factor in factors:
+                update = torch.bmm(update, factor[numbers[where]].transpose(1, 2))
+            if bias is not None:
+                update = update + bias[numbers[where]]
+        return output.index_add(0, where, update.to(output.dtype))
+
+    return add
+
+
+def _stack(deltas: Sequence[Delta], device: torch.device) -> list[Tensor]:
+    """One tensor per factor, (edits, a, b); ranks that differ are padded with zeros, which changes no product."""
+    if len(deltas[0].factors) == 1:
+        return [torch.stack([d.factors[0] for d in deltas]).to(device)]
+    down = pad_sequence([d.factors[0] for d in deltas], batch_first=True)
+    up = pad_sequence([d.factors[1].T for d in deltas], batch_first=True).transpose(1, 2)
+    return [down.to(device), up.to(device)]
+
+
+def n_bytes(deltas: Deltas) -> int:
+    """Size of the deltas of one edit as they are stored."""
+    return sum(t.numel() * t.element_size() for delta in deltas.values() for t in delta.tensors())

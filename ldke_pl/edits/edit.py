@@ -1,0 +1,44 @@
+"""One edit: what was asked, what was written, and how it is told apart from others."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from ldke_pl.data import EditRequest, load_image
+from ldke_pl.edits.deltas import Deltas
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A finished edit, kept apart from the weights so that it can be saved, disabled and taken back.
+
+    Args:
+        edit_id: unique in its set of edits.
+        prompt, target: the request's question and answer.
+        sites: names of the sites written to.
+        deltas: the update, by linear layer.
+        key: what the router knows the edit by, a named set of fp32 tensors without batch dimension.
+        loss: the objective when the edit stopped, nats per answer token.
+        steps: optimisation steps taken.
+        supersedes: id of the earlier edit of the same fact, "" if there was none.
+    """
+
+    edit_id: str
+    prompt: str
+    target: str
+    sites: tuple[str, ...]
+    deltas: Deltas
+    key: dict[str, Tensor] = field(default_factory=dict)
+    loss: float = 0.0
+    steps: int = 0
+    supersedes: str = ""
+
+
+def request_id(request: EditRequest, seed: int = 0) -> str:
+    """A name that depends on the request's content alone, so that an edit's randomness does not depend on its batch."""
+    digest = hashlib.sha256(f"{seed}|{request.prompt}|{request.target}|".encode())
+    if request.image is not None:
+        image = load_image(request.image)
+        digest.update(f"{image.size}".encode() + image.tobytes())
+    return digest.hexdigest()[:16]

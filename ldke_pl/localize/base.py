@@ -1,0 +1,120 @@
+"""From site scores to chosen sites: standardise per site, keep what reaches tau times the best. Ours.
+
+Raw scores are structurally biased (norms fall with depth, and at the last layer pictures have no gradient), so a
+score is compared with what the same site scored on validation edits before sites are compared with each other.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ldke_pl.backbone import CONNECTOR, Backbone
+from ldke_pl.config import LocalizerConfig
+from ldke_pl.data import EditRequest
+from ldke_pl.errors import ConfigError
+from ldke_pl.localize.controls import CONTROLS
+from ldke_pl.localize.gradients import SCORES, gradient_scores
+
+Localizer = Callable[[Sequence[EditRequest]], list[tuple[str, ...]]]
+"""Requests in, the sites to write each one at out."""
+
+CHOICES = (*SCORES, *CONTROLS, "fixed", "best_fixed_per_kind")
+
+
+@dataclass
+class Calibration:
+    """What validation edits told about a model's sites.
+
+    Args:
+        standard: score name -> site -> (mean, standard deviation) over validation edits.
+        best_fixed: kind of edit -> the site whose edits had the best routed quality on validation.
+    """
+
+    standard: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
+    best_fixed: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> "Calibration":
+        """Read what :meth:`save` wrote; a missing file is an empty calibration."""
+        return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else cls()
+
+    def save(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"standard": self.standard, "best_fixed": self.best_fixed}, indent=1) + "\n")
+
+
+def build_localizer(backbone: Backbone, config: LocalizerConfig, calibration: Calibration, seed: int = 0) -> Localizer:
+    """The localizer that ``config`` describes.
+
+    Raises:
+        ConfigError: there is no such localizer or site, or it needs a calibration that the model does not have.
+    """
+    name, names = config.name, list(backbone.sites)
+    if name in SCORES:
+        return partial(_by_score, backbone, config, calibration)
+    if name in CONTROLS:
+        return partial(CONTROLS[name], names, seed)
+    if name == "fixed" and config.site in names:
+        return partial(_fixed, config.site)
+    if name == "best_fixed_per_kind" and calibration.best_fixed:
+        return partial(_per_kind, calibration.best_fixed)
+    if name == "fixed":
+        raise ConfigError(f"localizer.site is {config.site!r}, which is no site.", f"choose one of {', '.join(names)}")
+    if name == "best_fixed_per_kind":
+        raise ConfigError("best_fixed_per_kind needs a calibration, and this model has none.", "run ldke_pl.calibrate")
+    raise ConfigError(f"There is no localizer {name!r}.", f"choose one of {', '.join(CHOICES)}")
+
+
+def standardised(raw: Tensor, sites: Sequence[str], standard: dict[str, tuple[float, float]]) -> Tensor:
+    """Scores comparable over sites, in (0, 1): the share of validation edits that scored less, assuming a normal.
+
+    Args:
+        raw: (edits, sites).
+        standard: mean and standard deviation per site; empty to use those of this batch.
+    """
+    if standard:
+        moments = torch.tensor([standard[s] for s in sites])
+        mean, deviation = moments[:, 0], moments[:, 1]
+    else:
+        mean, deviation = raw.mean(0), raw.std(0, unbiased=False)
+    share: Tensor = torch.special.ndtr((raw - mean) / deviation.clamp_min(1e-12))
+    return share
+
+
+def select_sites(scores: Tensor, sites: Sequence[str], tau: float, max_sites: int) -> list[tuple[str, ...]]:
+    """Sites with score >= tau * max, at most ``max_sites`` of them, best first; -inf is never selected.
+
+    Args:
+        scores: (edits, sites), positive where a site can be written.
+    """
+    chosen = []
+    for row in scores:
+        order = row.argsort(descending=True)[:max_sites]
+        chosen.append(tuple(sites[int(i)] for i in order if row[i] >= tau * row.max()))
+    return chosen
+
+
+def _by_score(
+    backbone: Backbone, config: LocalizerConfig, calibration: Calibration, requests: Sequence[EditRequest]
+) -> list[tuple[str, ...]]:
+    sites = list(backbone.sites)
+    raw = gradient_scores(backbone, requests)[config.name]
+    scores = standardised(raw, sites, calibration.standard.get(config.name, {}))
+    scores[torch.tensor([r.image is None for r in requests]), sites.index(CONNECTOR)] = -torch.inf
+    return select_sites(scores, sites, config.tau, config.max_sites)
+
+
+def _fixed(site: str, requests: Sequence[EditRequest]) -> list[tuple[str, ...]]:
+    return [(site,)] * len(requests)
+
+
+def _per_kind(best: dict[str, str], requests: Sequence[EditRequest]) -> list[tuple[str, ...]]:
+    missing = {r.group for r in requests} - set(best)
+    if missing:
+        raise ConfigError(f"best_fixed_per_kind was not calibrated for {sorted(missing)}.", "use another localizer")
+    return [(best[r.group],) for r in requests]

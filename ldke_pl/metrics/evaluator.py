@@ -1,0 +1,262 @@
+"""Asks every probe before and after the edits and scores it under the protocols of DESIGN section 8.
+
+The unedited model is asked once, before any edit exists, and its answers are shared by all methods. Rows of one batch
+run under different edits; where the router sends a query to the base, its answer is the one the base gave, which is
+what the edited model gives (a base row is bit-equal to the base on the same batch, and tested to be).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ldke_pl.backbone import Backbone
+from ldke_pl.backbone.forward import greedy_answers
+from ldke_pl.data import EditCase, ImageSource, Probe, Question
+from ldke_pl.edits import Edit, applied
+from ldke_pl.metrics.functional import exact_match, token_accuracy, top1_agreement, topk_agreement, topk_ids
+from ldke_pl.metrics.results import BASE, ProbeResult
+from ldke_pl.router import Key, Router
+
+TOP_K = {True: 10, False: 1}
+"""The ``vlkeb`` protocol compares ten ids per position where there is a picture and one where there is none."""
+
+Item = tuple[EditCase, Probe]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What rows are labelled with: the editor's name, "single" or "joint", and the seed of the edits."""
+
+    method: str
+    mode: str
+    seed: int
+
+
+@dataclass
+class _Forced:
+    """Teacher-forced predictions of one batch of items: top ids (batch, seq, 10), labels and mask (batch, seq)."""
+
+    items: list[int]
+    ids: Tensor
+    labels: Tensor
+    attention: Tensor
+
+
+@dataclass
+class Answers:
+    """What some model said to every item: text per item, and teacher-forced predictions by batch."""
+
+    texts: dict[int, str] = field(default_factory=dict)
+    forced: list[_Forced] = field(default_factory=list)
+
+
+class Evaluator:
+    """Holds the probes of some cases and what the unedited model says to them.
+
+    Args:
+        cases: the edits and their probes.
+        protocols: which of "generate", "masked", "vlkeb" to score.
+        batch_size: probes in one forward.
+    """
+
+    def __init__(
+        self, backbone: Backbone, cases: Sequence[EditCase], protocols: Sequence[str], batch_size: int
+    ) -> None:
+        self.backbone, self.cases, self.protocols, self.batch_size = backbone, cases, protocols, batch_size
+        self.items: list[Item] = [(case, probe) for case in cases for probe in case.probes]
+        self._own = [i for i, case in enumerate(cases) for _ in case.probes]
+        self._ceilings: dict[int, float] = {}
+        self.before = Answers()
+
+    def ask_base(self) -> None:
+        """Ask the unedited model everything, ceilings included. Call before the first edit is made."""
+        with torch.no_grad():
+            self.before = self._answers(range(len(self.items)), None)
+            asked = [i for i, (_, probe) in enumerate(self.items) if probe.ceiling is not None]
+            questions = [probe.ceiling for _, probe in self.items if probe.ceiling is not None]
+            for place, text in zip(asked, self._generate(questions, None), strict=True):
+                self._ceilings[place] = exact_match(text, self.items[place][1].expected or "")
+
+    def self_agreement(self, sample: int = 256) -> float:
+        """Share of answers that the base repeats when asked in batches of another size."""
+        places = range(0, len(self.items), max(1, len(self.items) // sample))
+        size, self.batch_size = self.batch_size, max(1, self.batch_size // 3)
+        again = self._generate([self._question(i) for i in places], None)
+        self.batch_size = size
+        return sum(exact_match(a, self.before.texts[i]) for a, i in zip(again, places, strict=True)) / len(again)
+
+    def relevance(self, router: Router, keys: Sequence[Key]) -> Tensor:
+        """Relevance of every item's question to every key, (items, keys), from the prompt alone."""
+        found = torch.zeros(len(self.items), len(keys))
+        for batch in self._batches(range(len(self.items))):
+            features = router.reader.questions([self._question(i) for i in batch])
+            found[batch] = router.relevance(features, keys).cpu()
+        return found
+
+    def forced(self, edits: Sequence[Edit]) -> Answers:
+        """Answers with every probe under its own case's edit, whatever a router would say."""
+        return self._answers(range(len(self.items)), {i: edits[own] for i, own in enumerate(self._own)})
+
+    def rows(
+        self,
+        run: Run,
+        edits: Sequence[Edit],
+        unrouted: Answers,
+        routes: Sequence[int],
+        together: Sequence[int] | None = None,
+    ) -> Iterator[ProbeResult]:
+        """Scored rows of one method.
+
+        Args:
+            edits: one per case, in order.
+            unrouted: what :meth:`forced` returned.
+            routes: the edit that each item is routed to, by position in ``edits``; -1 for the base.
+            together: positions of the cases whose edits are applied together; None for each edit by itself.
+        """
+        wanted = self._wanted(together)
+        strays = {i: edits[routes[i]] for i in wanted if routes[i] not in (-1, self._own[i])}
+        after = self._answers(sorted(strays), strays)
+        scores = {p: self._scores(p, unrouted) for p in self.protocols}
+        stray_scores = {p: self._scores(p, after) for p in self.protocols}
+        base_scores = {p: self._scores(p, self.before) for p in self.protocols}
+        for protocol in self.protocols:
+            for i in wanted:
+                own, route = edits[self._own[i]], routes[i]
+                chosen, said = (stray_scores, after) if i in strays else (scores, unrouted)
+                if route < 0:
+                    chosen, said = base_scores, self.before
+                text = protocol == "generate"
+                yield self._row(
+                    i, own, run,
+                    protocol=protocol,
+                    after=said.texts[i] if text else "", after_unrouted=unrouted.texts[i] if text else "",
+                    score=chosen[protocol][i], score_unrouted=scores[protocol][i],
+                    score_no_edit=base_scores[protocol][i],
+                    route=BASE if route < 0 else edits[route].edit_id,
+                )  # fmt: skip
+
+    def own_routes(self) -> list[int]:
+        """Every item routed to its own case's edit: what an unrouted method does."""
+        return list(self._own)
+
+    def single_routes(self, relevance: Tensor, threshold: float) -> list[int]:
+        """Routes with each edit alone in the index."""
+        own = torch.tensor(self._own)
+        return torch.where(relevance[torch.arange(len(own)), own] >= threshold, own, -1).tolist()
+
+    def _wanted(self, together: Sequence[int] | None) -> list[int]:
+        """Items to score; together, a locality probe that another edit answers has nothing to be compared with."""
+        if together is None:
+            return list(range(len(self.items)))
+        members = set(together)
+        edited = {(self.cases[i].entity, self.cases[i].relation) for i in members if self.cases[i].relation}
+        return [
+            i
+            for i, (_, probe) in enumerate(self.items)
+            if self._own[i] in members and not (probe.kind.is_locality and (probe.entity, probe.relation) in edited)
+        ]
+
+    def _question(self, i: int) -> Question:
+        probe = self.items[i][1]
+        return Question(probe.image, probe.prompt)
+
+    def _batches(self, places: Iterable[int]) -> Iterator[list[int]]:
+        """Questions of like length together, in an order that does not depend on the model."""
+        order = sorted(places, key=lambda i: (self._question(i).image is None, len(self._question(i).prompt)))
+        for start in range(0, len(order), self.batch_size):
+            yield order[start : start + self.batch_size]
+
+    def _answers(self, places: Iterable[int], edits: Mapping[int, Edit] | None) -> Answers:
+        answers = Answers()
+        places = list(places)
+        texts = self._generate([self._question(i) for i in places], [edits[i] for i in places] if edits else None)
+        answers.texts = dict(zip(places, texts, strict=True))
+        if {"masked", "vlkeb"} & set(self.protocols):
+            answers.forced = [self._force(batch, edits) for batch in self._batches(places)]
+        return answers
+
+    def _generate(self, questions: Sequence[Question], edits: Sequence[Edit] | None) -> list[str]:
+        order = sorted(range(len(questions)), key=lambda i: (questions[i].image is None, len(questions[i].prompt)))
+        texts = [""] * len(questions)
+        for start in range(0, len(order), self.batch_size):
+            batch = order[start : start + self.batch_size]
+            asked = [questions[i] for i in batch]
+            inputs = self.backbone.prompts.encode(asked).to(self.backbone.device)
+            with self._under(asked, [edits[i] for i in batch] if edits else None):
+                for i, text in zip(batch, greedy_answers(self.backbone, inputs), strict=True):
+                    texts[i] = text
+        return texts
+
+    def _under(self, questions: Sequence[Question], edits: Sequence[Edit] | None) -> AbstractContextManager[None]:
+        deltas = [e.deltas for e in edits or []]
+        rows = torch.arange(len(deltas)) if deltas else torch.full((len(questions),), -1)
+        images = torch.tensor([int(rows[i]) for i, q in enumerate(questions) if q.image is not None])
+        return applied(self.backbone, deltas, rows, images if len(images) else None)
+
+    @torch.no_grad()
+    def _force(self, batch: list[int], edits: Mapping[int, Edit] | None) -> _Forced:
+        questions = [self._question(i) for i in batch]
+        told = [self.items[i][1].expected or self.before.texts.get(i) or "?" for i in batch]
+        inputs, labels = self.backbone.prompts.encode_answers(questions, told)
+        inputs = inputs.to(self.backbone.device)
+        with self._under(questions, [edits[i] for i in batch] if edits else None):
+            ids = topk_ids(self.backbone.model(**inputs, use_cache=False).logits, max(TOP_K.values()))
+        return _Forced(batch, ids.cpu(), labels, inputs["attention_mask"].cpu())
+
+    def _scores(self, protocol: str, after: Answers) -> dict[int, float]:
+        """Score of every item that ``after`` answered: 1 is right, or unchanged."""
+        if protocol == "generate":
+            return {i: self._generated(i, text) for i, text in after.texts.items()}
+        scores: dict[int, float] = {}
+        before = {i: (b, n) for b in self.before.forced for n, i in enumerate(b.items)}
+        for batch in after.forced:
+            earlier = _aligned(batch, before)
+            accuracy = token_accuracy(batch.ids[..., :1], batch.labels)
+            kept = top1_agreement(earlier[..., :1], batch.ids[..., :1], batch.labels)
+            if protocol == "vlkeb":
+                by_k = {k: topk_agreement(earlier, batch.ids, batch.attention, k) for k in TOP_K.values()}
+            for n, i in enumerate(batch.items):
+                probe = self.items[i][1]
+                if probe.kind.is_locality:
+                    found = kept if protocol == "masked" else by_k[TOP_K[probe.image is not None]]
+                else:
+                    found = accuracy
+                scores[i] = float(found[n])
+        return scores
+
+    def _generated(self, i: int, text: str) -> float:
+        probe = self.items[i][1]
+        wanted = self.before.texts[i] if probe.kind.is_locality else probe.expected or ""
+        return exact_match(text, wanted)
+
+    def _row(self, i: int, own: Edit, run: Run, **scored: Any) -> ProbeResult:
+        case, probe = self.items[i]
+        before = self.before.texts[i]
+        return ProbeResult(
+            method=run.method, mode=run.mode, seed=run.seed,
+            case_id=case.case_id, group=case.group, entity=case.entity, edit_relation=case.relation,
+            kind=probe.kind.value, relation=probe.relation, image=_name(probe.image), prompt=probe.prompt,
+            expected=before if probe.kind.is_locality else probe.expected or "",
+            before=before, ceiling=self._ceilings.get(i), relevant=not probe.kind.is_locality,
+            edit_id=own.edit_id, sites="+".join(own.sites), **scored,
+        )  # fmt: skip
+
+
+def _aligned(batch: _Forced, before: Mapping[int, tuple[_Forced, int]]) -> Tensor:
+    """The unedited predictions of a batch's items, padded as the batch is."""
+    length = batch.ids.shape[1]
+    rows = []
+    for i in batch.items:
+        earlier, n = before[i]
+        row = earlier.ids[n, :length]
+        rows.append(torch.nn.functional.pad(row, (0, 0, 0, length - len(row))))
+    return torch.stack(rows)
+
+
+def _name(image: ImageSource | None) -> str:
+    """How a picture is named in a result row."""
+    return "" if image is None else str(image) if not hasattr(image, "tobytes") else f"memory:{hash(image.tobytes())}"

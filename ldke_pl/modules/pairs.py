@@ -1,0 +1,118 @@
+"""Training pairs of the router, from any data set's cases: features, and which edit and query belong together. Ours.
+
+A probe of a case is relevant to its edit unless it tests locality. A probe of another case is irrelevant, unless both
+are about the same entity: then the data does not say, and the pair is not used.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ldke_pl.data import EditCase, ImageSource, Question, load_image
+from ldke_pl.router import FeatureReader, Features
+
+
+@dataclass(frozen=True)
+class PairTable:
+    """Edits, queries and how they belong together.
+
+    Args:
+        edits: features of the edits, one row per case.
+        queries: features of the probes, one row per distinct question.
+        places: row in ``queries`` per probe, (probes,).
+        owner: case per probe, (probes,).
+        relevant: whether a probe is relevant to its own case's edit, (probes,) bool.
+        edit_entity, probe_entity: entity numbers; -1 where the data names none.
+        kinds: probe kind per probe.
+    """
+
+    edits: Features
+    queries: Features
+    places: Tensor
+    owner: Tensor
+    relevant: Tensor
+    edit_entity: Tensor
+    probe_entity: Tensor
+    kinds: list[str]
+
+    def labels(self, cases: Tensor, probes: Tensor) -> Tensor:
+        """1 relevant, 0 irrelevant, -1 unknown, (probes, cases)."""
+        own = self.owner[probes][:, None] == cases[None]
+        about, entity = self.probe_entity[probes][:, None], self.edit_entity[cases][None]
+        unknown = (about == entity) & (about >= 0)
+        labels = torch.where(unknown, -1, 0)
+        return torch.where(own, self.relevant[probes][:, None].long(), labels)
+
+
+def without_relations(cases: Sequence[EditCase], relations: Collection[str]) -> list[EditCase]:
+    """Cases and probes that do not touch ``relations``: what training may see."""
+    kept = [c for c in cases if c.relation not in relations]
+    return [replace(c, probes=tuple(p for p in c.probes if p.relation not in relations)) for c in kept]
+
+
+def read_pairs(
+    reader: FeatureReader, cases: Sequence[EditCase], cache: Path | None = None, batch_size: int = 128
+) -> PairTable:
+    """Read the features of all edits and probes of ``cases``.
+
+    Args:
+        cache: folder in which features are kept under a name made from all that they depend on: the base's weights,
+            the layers, every prompt, target and picture.
+    """
+    probes = [p for c in cases for p in c.probes]
+    questions = list(dict.fromkeys(Question(p.image, p.prompt) for p in probes))
+    place = {q: i for i, q in enumerate(questions)}
+    edits, queries = _features(reader, cases, questions, cache, batch_size)
+    names = {e: i for i, e in enumerate(dict.fromkeys(c.entity for c in cases))}
+    return PairTable(
+        edits,
+        queries,
+        places=torch.tensor([place[Question(p.image, p.prompt)] for p in probes]),
+        owner=torch.tensor([i for i, c in enumerate(cases) for _ in c.probes]),
+        relevant=torch.tensor([not p.kind.is_locality for p in probes]),
+        edit_entity=torch.tensor([names[c.entity] for c in cases]),
+        probe_entity=torch.tensor([names.get(p.entity, -1) for p in probes]),
+        kinds=[p.kind.value for p in probes],
+    )
+
+
+def _features(
+    reader: FeatureReader, cases: Sequence[EditCase], questions: Sequence[Question], cache: Path | None, size: int
+) -> tuple[Features, Features]:
+    path = cache / f"features-{_content_key(reader, cases, questions)}.safetensors" if cache else None
+    if path is not None and path.exists():
+        stored = load_file(path)
+    else:
+        parts = [reader.edits([c.request for c in cases[i : i + size]]) for i in range(0, len(cases), size)]
+        stored = {f"edit.{k}": torch.cat([p[k] for p in parts]).cpu() for k in parts[0]}
+        found = [reader.questions(questions[i : i + size]) for i in range(0, len(questions), size)]
+        stored |= {f"query.{k}": torch.cat([p[k] for p in found]).cpu() for k in found[0]}
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_suffix(".partial")
+            save_file(stored, partial)
+            partial.rename(path)
+    edits, queries = ({k.split(".")[1]: v for k, v in stored.items() if k.startswith(n)} for n in ("edit", "query"))
+    return edits, queries
+
+
+def _content_key(reader: FeatureReader, cases: Sequence[EditCase], questions: Sequence[Question]) -> str:
+    digest = hashlib.sha256(f"{reader.backbone.fingerprint(reader.layers[-1])}{reader.layers}".encode())
+    pictures: dict[ImageSource, str] = {}
+    for image, text in _texts(cases, questions):
+        if image is not None and image not in pictures:
+            pictures[image] = hashlib.sha256(load_image(image).tobytes()).hexdigest()
+        digest.update(f"|{pictures[image] if image is not None else ''}|{text}".encode())
+    return digest.hexdigest()[:24]
+
+
+def _texts(cases: Sequence[EditCase], questions: Sequence[Question]) -> Iterator[tuple[ImageSource | None, str]]:
+    for case in cases:
+        yield case.request.image, f"{case.request.prompt}|{case.request.target}"
+    for question in questions:
+        yield question.image, question.prompt

@@ -1,0 +1,125 @@
+"""Training of the Disentanglement Classifier as a LightningModule, and the calibration of its threshold. Ours."""
+
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from ldke_pl.modules.pairs import PairTable
+from ldke_pl.router import Features, PairClassifier
+
+
+class RouterModule(L.LightningModule):
+    """Fits a pair classifier on a table of pairs.
+
+    Two objectives: every pair of a batch by itself (its own probes and other cases' counted alike), and the routing
+    decision as a whole, in which each query chooses among the batch's edits and the base.
+
+    Args:
+        table: training pairs; not part of the checkpoint.
+        shape: arguments of :class:`~ldke_pl.router.PairClassifier`.
+        lr, weight_decay, steps: of AdamW with a one-cycle rate.
+    """
+
+    def __init__(self, table: PairTable, shape: dict[str, Any], lr: float, weight_decay: float, steps: int) -> None:
+        super().__init__()
+        self.save_hyperparameters({"shape": shape, "lr": lr, "weight_decay": weight_decay, "steps": steps})
+        self.table = table
+        self.classifier = PairClassifier(**shape)
+
+    def training_step(self, cases: Tensor, batch_idx: int) -> Tensor:
+        """One batch of cases with all their probes."""
+        cases = cases.cpu()
+        probes = torch.isin(self.table.owner, cases).nonzero().squeeze(1)
+        labels = self.table.labels(cases, probes).to(self.device)
+        logits = self(cases, probes)
+        loss = pair_loss(logits, labels) + routing_loss(logits, labels)
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def forward(self, cases: Tensor, probes: Tensor) -> Tensor:
+        """Relevance logits, (probes, cases)."""
+        edits = self._take(self.table.edits, cases)
+        queries = self._take(self.table.queries, self.table.places[probes])
+        embedded = self.classifier.embed_queries(queries), self.classifier.embed_edits(edits)
+        logits: Tensor = self.classifier(*embedded)
+        return logits
+
+    def _take(self, features: Features, rows: Tensor) -> Features:
+        return {name: value[rows].to(self.device) for name, value in features.items()}
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with a one-cycle rate."""
+        settings = self.hparams
+        optimiser = torch.optim.AdamW(self.parameters(), lr=settings["lr"], weight_decay=settings["weight_decay"])
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings["lr"], total_steps=settings["steps"])
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def pair_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean binary cross-entropy of relevant, own irrelevant and other irrelevant pairs, each counted alike."""
+    losses = F.binary_cross_entropy_with_logits(logits, labels.clamp_min(0).float(), reduction="none")
+    own_query = (labels == 1).any(1, keepdim=True)
+    parts = (labels == 1, (labels == 0) & ~own_query, (labels == 0) & own_query)
+    return torch.stack([losses[p].mean() for p in parts if p.any()]).mean()
+
+
+def routing_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of each query's choice among the edits of the batch and the base, whose logit is 0."""
+    known = logits.masked_fill(labels < 0, -torch.inf)
+    with_base = torch.cat([known, known.new_zeros(len(known), 1)], 1)
+    relevant = labels == 1
+    choice = torch.where(relevant.any(1), relevant.float().argmax(1), logits.shape[1])
+    losses = F.cross_entropy(with_base, choice, reduction="none")
+    to_base = choice == logits.shape[1]
+    return torch.stack([losses[p].mean() for p in (to_base, ~to_base) if p.any()]).mean()
+
+
+class CaseStream(Dataset[int]):
+    """Case numbers, drawn so that one epoch is the whole training: ``steps`` batches of ``batch_size``."""
+
+    def __init__(self, n_cases: int, steps: int, batch_size: int, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        rounds = -(-steps * batch_size // n_cases)
+        drawn = torch.cat([torch.randperm(n_cases, generator=generator) for _ in range(rounds)])
+        self.order = drawn[: steps * batch_size]
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, index: int) -> int:
+        return int(self.order[index])
+
+
+def case_loader(n_cases: int, steps: int, batch_size: int, seed: int) -> DataLoader[int]:
+    """Batches of case numbers, (batch,) long."""
+    return DataLoader(CaseStream(n_cases, steps, batch_size, seed), batch_size=batch_size)
+
+
+def calibrated_threshold(relevance: Tensor, own: Tensor, relevant: Tensor, kinds: list[str]) -> float:
+    """The threshold that routes most probes right, kinds counted alike, with each edit alone and with all of them.
+
+    Args:
+        relevance: (probes, edits), the whole index.
+        own: edit that each probe belongs to, (probes,).
+        relevant: whether it should go there, (probes,) bool.
+    """
+    rows = torch.arange(len(own))
+    alone = relevance[rows, own]
+    top, where = relevance.max(1)
+    numbers = {kind: i for i, kind in enumerate(dict.fromkeys(kinds))}
+    kind = torch.tensor([numbers[k] for k in kinds])
+    candidates = torch.linspace(0.01, 0.99, 99)
+
+    def quality(threshold: float) -> float:
+        in_index = torch.where(relevant, (top >= threshold) & (where == own), top < threshold)
+        by_itself = (alone >= threshold) == relevant
+        right = (in_index.float() + by_itself.float()) / 2
+        total = torch.zeros(len(numbers)).index_add(0, kind, right)
+        return float((total / torch.bincount(kind, minlength=len(numbers))).mean())
+
+    graded: list[tuple[float, float]] = [(quality(t), t) for t in candidates.tolist()]
+    return max(graded)[1]

@@ -1,0 +1,21 @@
+"""Routing: which edit, if any, a question belongs to. The Disentanglement Classifier, and a training-free fallback."""
+
+from ldke_pl.router.base import Key, Router, best
+from ldke_pl.router.classifier import ClassifierRouter, PairClassifier
+from ldke_pl.router.features import FeatureReader, Features, Queries
+from ldke_pl.router.radius import RadiusRouter
+from ldke_pl.router.store import load_router, save_router
+
+__all__ = [
+    "ClassifierRouter",
+    "FeatureReader",
+    "Features",
+    "Key",
+    "PairClassifier",
+    "Queries",
+    "RadiusRouter",
+    "Router",
+    "best",
+    "load_router",
+    "save_router",
+]

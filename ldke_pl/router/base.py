@@ -1,0 +1,54 @@
+"""What every router is, and the index of keys that it searches."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ldke_pl.data import EditRequest
+from ldke_pl.router.features import FeatureReader, Features
+
+Key = dict[str, Tensor]
+"""What a router knows one edit by: named fp32 tensors without batch dimension."""
+
+
+class Router(Protocol):
+    """Says how relevant queries are to edits.
+
+    Args:
+        reader: reads the features that the router was made for.
+        threshold: a query is routed to its most relevant edit if that relevance reaches the threshold.
+    """
+
+    reader: FeatureReader
+    threshold: float
+
+    def keys(self, requests: Sequence[EditRequest]) -> list[Key]:
+        """What each edit is known by from now on."""
+
+    def relevance(self, queries: Features, keys: Sequence[Key]) -> Tensor:
+        """Relevance of every query to every key, (queries, keys), in [0, 1]."""
+
+
+def stacked(keys: Sequence[Key]) -> Features:
+    """Keys as one tensor per name, with a batch dimension."""
+    return {name: torch.stack([key[name] for key in keys]) for name in keys[0]}
+
+
+def unstacked(features: Features) -> list[Key]:
+    """The inverse of :func:`stacked`."""
+    count = len(next(iter(features.values())))
+    return [{name: value[i].cpu() for name, value in features.items()} for i in range(count)]
+
+
+def best(relevance: Tensor, threshold: float) -> Tensor:
+    """The edit that each query goes to, (queries,) long; -1 for the base.
+
+    Args:
+        relevance: (queries, edits); no column for an empty index.
+    """
+    if relevance.shape[1] == 0:
+        return torch.full((relevance.shape[0],), -1)
+    top, where = relevance.max(1)
+    return torch.where(top >= threshold, where, -1).cpu()

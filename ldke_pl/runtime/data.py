@@ -1,0 +1,65 @@
+"""Cases of a configuration: an annotation file, or Atlas, which is written on first use."""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from ldke_pl.atlas.cases import build
+from ldke_pl.atlas.world import SPLITS
+from ldke_pl.backbone.load import ATLAS_FOLDER
+from ldke_pl.config import DataConfig
+from ldke_pl.data import EditCase, load_image, read_cases
+from ldke_pl.errors import ConfigError, DataError
+
+log = logging.getLogger(__name__)
+
+ATLAS_WORLD = ATLAS_FOLDER / "world"
+"""Where Atlas' annotation files and pictures are written."""
+
+
+def load_cases(config: DataConfig, split: str | None = None) -> list[EditCase]:
+    """The cases that ``config`` names.
+
+    Args:
+        split: another split than ``config.split``.
+
+    Raises:
+        ConfigError: there is no such split, or no path is given.
+        DataError: the file or a row of it cannot be read, or a picture is missing.
+    """
+    split = split or config.split
+    if config.format == "atlas" and config.path is None:
+        if split not in SPLITS:
+            raise ConfigError(f"Atlas has no split {split!r}.", f"choose one of {', '.join(SPLITS)}")
+        root: Path | None = Path(config.root or ATLAS_WORLD)
+        path = build(Path(config.root or ATLAS_WORLD), split)
+    else:
+        root = Path(config.root) if config.root else None
+        path = Path(config.path) if config.path else (root or Path()) / f"{split}.json"
+    cases = read_cases(config.format, path, root, limit=config.limit, missing_images=config.missing_images)
+    if not cases:
+        raise DataError(f"{path} holds no case to edit.", "choose another file or a larger data.limit")
+    return cases
+
+
+def sampled(cases: Sequence[EditCase], per_group: int | None) -> list[EditCase]:
+    """The first ``per_group`` cases of every group, in order; all for None."""
+    seen: Counter[str] = Counter()
+    kept = []
+    for case in cases:
+        seen[case.group] += 1
+        if per_group is None or seen[case.group] <= per_group:
+            kept.append(case)
+    return kept
+
+
+def check_images(cases: Sequence[EditCase]) -> None:
+    """Read every edit's picture before the first edit is made, so that a bad one costs nothing.
+
+    Raises:
+        DataError: a picture is missing, truncated or no image; names case and path.
+    """
+    for case in cases:
+        if case.request.image is not None:
+            load_image(case.request.image, case_id=case.case_id)

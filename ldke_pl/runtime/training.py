@@ -1,0 +1,179 @@
+"""What ``train.py`` does: fit the Disentanglement Classifier, calibrate its threshold, report and save it."""
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from ldke_pl.backbone import load_backbone
+from ldke_pl.config import TrainConfig
+from ldke_pl.data import EditCase
+from ldke_pl.localize import Calibration
+from ldke_pl.localize.calibration import calibrate_standard
+from ldke_pl.metrics.results import BASE, ProbeResult
+from ldke_pl.metrics.routing import router_summary
+from ldke_pl.modules.pairs import PairTable, read_pairs, without_relations
+from ldke_pl.modules.router import RouterModule, calibrated_threshold, case_loader
+from ldke_pl.report.tables import router_table
+from ldke_pl.router import ClassifierRouter, FeatureReader, best, save_router
+from ldke_pl.runtime.data import load_cases
+from ldke_pl.runtime.folder import build_logger, commit, open_run, write_metrics
+
+log = logging.getLogger(__name__)
+VALIDATION = "router-val"
+
+
+def run_train(config: TrainConfig) -> None:
+    """Fit, calibrate, evaluate on the validation split, save to ``<run>/router``."""
+    start = time.perf_counter()
+    folder = open_run(config, "train")
+    console = Console()
+    L.seed_everything(config.run.seeds[0], verbose=False)
+    backbone = load_backbone(config.model)
+    reader = FeatureReader(backbone, config.router.layers)
+    held_out = set(config.router.held_out_relations)
+    train = without_relations(load_cases(config.data), held_out)
+    everything = load_cases(config.data, VALIDATION)
+    cache = folder.parent / "cache"
+    table = read_pairs(reader, train, cache)
+    seconds = time.perf_counter() - start
+    console.print(f"{len(train)} training edits, {len(table.owner)} probes; features in {seconds:.0f} s")
+    module = fit(config, table, reader.width, folder)
+    router = ClassifierRouter(reader, module.classifier, 0.5)
+    known = read_pairs(reader, without_relations(everything, held_out), cache)
+    router.threshold = calibrate(router, known, without_relations(everything, held_out), table, train)
+    calibration = calibrate_standard(backbone, [c.request for c in everything])
+    figures = evaluate(router, read_pairs(reader, everything, cache), everything, held_out)
+    save(router, calibration, folder / "router", config)
+    metrics = {
+        "schema": 1, "model": config.model.name, "data": config.data.format, "commit": commit(),
+        "seeds": config.run.seeds, "n_edits": len(train), "seconds": time.perf_counter() - start,
+        "methods": {"router": figures},
+    }  # fmt: skip
+    write_metrics(folder, metrics)
+    console.print(router_table(metrics))
+    seconds = time.perf_counter() - start
+    console.print(f"threshold {router.threshold:.2f}; {seconds:.0f} s in all; router in {folder / 'router'}")
+
+
+def fit(config: TrainConfig, table: PairTable, features: int, folder: Path) -> RouterModule:
+    """Train the classifier with Lightning."""
+    r = config.router
+    shape = {"features": features, "key_dim": r.key_dim, "width": r.width, "dropout": r.dropout}
+    module = RouterModule(table, shape, r.lr, r.weight_decay, r.steps)
+    trainer = L.Trainer(
+        accelerator=config.trainer.accelerator, devices=config.trainer.devices, num_nodes=config.trainer.num_nodes,
+        strategy=config.trainer.strategy, precision=config.trainer.precision,  # type: ignore[arg-type]
+        max_steps=r.steps, gradient_clip_val=1.0, logger=build_logger(config.logger, folder),
+        default_root_dir=folder, enable_checkpointing=False, enable_model_summary=False, log_every_n_steps=20,
+    )  # fmt: skip
+    trainer.fit(module, case_loader(len(table.edits["seen"]), r.steps, r.batch_size, config.run.seeds[0]))
+    module.classifier.eval()
+    return module
+
+
+def calibrate(
+    router: ClassifierRouter, table: PairTable, cases: Sequence[EditCase], others: PairTable, train: Sequence[EditCase]
+) -> float:
+    """The threshold on validation probes, in an index filled up with training edits as distractors."""
+    members = torch.tensor([i for i, c in enumerate(cases) if c.joint])
+    distractors = torch.tensor([i for i, c in enumerate(train) if c.joint])
+    probes = torch.isin(table.owner, members).nonzero().squeeze(1)
+    index = ((table, members), (others, distractors))
+    relevance = torch.cat([_relevance(router, table, edits, probes, chosen) for edits, chosen in index], 1)
+    own = torch.searchsorted(members, table.owner[probes])
+    return calibrated_threshold(relevance, own, table.relevant[probes], [table.kinds[i] for i in probes.tolist()])
+
+
+def evaluate(
+    router: ClassifierRouter, table: PairTable, cases: Sequence[EditCase], held_out: set[str]
+) -> dict[str, Any]:
+    """Router figures per query and probe kind, with each edit alone and with the contradiction-free set."""
+    probes = torch.arange(len(table.owner))
+    everyone = torch.arange(len(cases))
+    relevance = _relevance(router, table, table, probes, everyone)
+    alone = relevance[probes, table.owner]
+    single = torch.where(alone >= router.threshold, table.owner, -1).tolist()
+    members = torch.tensor([i for i, c in enumerate(cases) if c.joint])
+    chosen = best(relevance[:, members], router.threshold)
+    joint = torch.where(chosen >= 0, members[chosen.clamp_min(0)], -1).tolist()
+    together = set(members.tolist())
+    figures: dict[str, Any] = {}
+    for mode, routes, size in (("single", single, 1), ("joint", joint, len(members))):
+        rows = list(_rows(mode, cases, routes, together if mode == "joint" else None))
+        figures[mode] = {"router": router_summary(rows, held_out) | {"index_size": size}}
+    return figures
+
+
+def _relevance(
+    router: ClassifierRouter, queries: PairTable, edits: PairTable, probes: Tensor, members: Tensor
+) -> Tensor:
+    """Relevance of some probes to some edits, each side from its own table."""
+    asked = {k: v[queries.places[probes]] for k, v in queries.queries.items()}
+    classifier = router.classifier
+    with torch.no_grad():
+        keys = classifier.embed_edits({k: v[members] for k, v in edits.edits.items()})
+        parts = []
+        for i in range(0, len(probes), 512):
+            part = classifier.embed_queries({k: v[i : i + 512] for k, v in asked.items()})
+            parts.append(classifier(part, keys).sigmoid())
+    return torch.cat(parts)
+
+
+def _rows(mode: str, cases: Sequence[EditCase], routes: Sequence[int], together: set[int] | None) -> list[ProbeResult]:
+    """Routing decisions as result rows, whose scores say whether the decision was right."""
+    edited = {(cases[i].entity, cases[i].relation) for i in together or ()}
+    rows, place = [], -1
+    for number, case in enumerate(cases):
+        for probe in case.probes:
+            place += 1
+            if together is not None and number not in together:
+                continue
+            if together is not None and probe.kind.is_locality and (probe.entity, probe.relation) in edited:
+                continue
+            route, relevant = routes[place], not probe.kind.is_locality
+            score = float((route == number) == relevant and (relevant or route < 0))
+            rows.append(
+                ProbeResult(
+                    method="router",
+                    mode=mode,
+                    protocol="generate",
+                    seed=0,
+                    case_id=case.case_id,
+                    group=case.group,
+                    entity=case.entity,
+                    edit_relation=case.relation,
+                    kind=probe.kind.value,
+                    relation=probe.relation,
+                    image=str(probe.image or ""),
+                    prompt=probe.prompt,
+                    expected="",
+                    before="",
+                    after="",
+                    after_unrouted="",
+                    score=score,
+                    score_unrouted=score,
+                    score_no_edit=score,
+                    ceiling=None,
+                    relevant=relevant,
+                    route=BASE if route < 0 else cases[route].case_id,
+                    edit_id=case.case_id,
+                    sites="",
+                )
+            )
+    return rows
+
+
+def save(router: ClassifierRouter, calibration: Calibration, folder: Path, config: TrainConfig) -> None:
+    """Write the router and the localizer's calibration, which belong to the same base."""
+    fingerprint = router.reader.backbone.fingerprint(router.reader.layers[-1])
+    facts: dict[str, Any] = {"base": config.model.name, "fingerprint": fingerprint}
+    facts["held_out_relations"] = config.router.held_out_relations
+    save_router(router, folder, facts)
+    calibration.save(folder / "localizer.json")
