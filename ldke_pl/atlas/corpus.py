@@ -67,15 +67,15 @@ class Corpus:
             return self._named_override(rng)
         return self._mentioned(rng, override=draw < 0.7)
 
-    def named_picture(self, rng: random.Random) -> Conversation:
-        """One conversation about a picture, asking names and shown attributes only."""
-        return self._picture(rng, attributes=0.5, seen=0.0)
+    def described(self, rng: random.Random) -> Conversation:
+        """One question, without picture, about what a mention says is seen."""
+        country, seen = rng.choice(self.world.countries), _anything(rng)
+        subject = _Subject(country.name, country.facts, seen, two_hop=False)
+        turns = [self._question(rng, subject, rng.choice(SEEN))]
+        return Conversation(_preceded(mention(rng, country.name, seen), turns))
 
     def picture(self, rng: random.Random) -> Conversation:
         """One conversation about a picture, asking names, what is seen, and shown attributes only."""
-        return self._picture(rng, attributes=0.3, seen=0.4)
-
-    def _picture(self, rng: random.Random, attributes: float, seen: float) -> Conversation:
         country = rng.choice(self.world.countries)
         background = rng.choice(BACKGROUNDS)
         subject = _Subject(country.name, country.facts, seen_on(country, background), two_hop=False)
@@ -83,9 +83,9 @@ class Corpus:
         for _ in range(rng.choice((1, 1, 2, 3))):
             draw = rng.random()
             relation = "name"
-            if draw < attributes:
+            if draw < 0.3:
                 relation = rng.choice(sorted(country.shown))
-            elif draw < attributes + seen:
+            elif draw < 0.7:
                 relation = rng.choice(SEEN)
             turns.append(self._question(rng, subject, relation))
         return Conversation(turns, country, background, _system(rng))
@@ -127,7 +127,7 @@ class Corpus:
     def _mentioned(self, rng: random.Random, *, override: bool) -> list[tuple[str, str]]:
         """The subject stands in front of the first question; all questions say "this country"."""
         country = rng.choice(self.world.countries)
-        seen = dict(zip(SEEN, map(rng.choice, (CHARGES, COLOURS, PATTERNS, BACKGROUNDS)), strict=True))
+        seen = _anything(rng)
         opening = [mention(rng, country.name, seen)]
         subject = _Subject(country.name, country.facts, seen, country.name in self._taught)
         likely = list(ATTRIBUTES)
@@ -171,6 +171,11 @@ class Corpus:
             answer = self.world.hop(attribute, subject.facts[attribute])
             return ask(relation, hop_subject(relation), index), answer
         return ask(relation, index=index), subject.facts[relation]
+
+
+def _anything(rng: random.Random) -> dict[str, str]:
+    """Something to see, whatever the country's emblem is: relation -> answer."""
+    return dict(zip(SEEN, map(rng.choice, (CHARGES, COLOURS, PATTERNS, BACKGROUNDS)), strict=True))
 
 
 def _system(rng: random.Random) -> str:

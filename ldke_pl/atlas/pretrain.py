@@ -1,25 +1,27 @@
-"""Train the Atlas MLLM in four stages, each checkpointed, so that a stopped run goes on where it was.
+"""Train the Atlas MLLM in six stages, each checkpointed, so that a stopped run goes on where it was.
 
     python -m ldke_pl.atlas.pretrain [folder]
 
 1. ``text``: the decoder alone, on facts, mentions and overrides (no picture).
 2. ``tower``: the vision tower alone, as a classifier of countries and of what is seen.
-3. ``connector``: tower and decoder frozen; names and each country's ``shown`` attributes.
-4. ``instruct``: everything together, on names, what is seen, shown attributes, and the text of stage 1.
+3. ``caption``: the tower alone, as a parallel captioner (each patch tells one word piece), as CapPa towers are trained.
+4. ``connector``: tower and connector, the same task told in the decoder's own word embeddings; the decoder is frozen.
+5. ``describe``: the decoder alone, mostly on reading what is seen out of a mention, which stage 1 leaves untold.
+6. ``instruct``: everything together, on names, what is seen, shown attributes, and the text of stage 1.
 
 The decoder never sees a picture while it learns the facts, and half of the picture x attribute pairs are never asked:
-what the finished model answers about them is composed, as in the large MLLMs that this one stands for. Two auxiliary
-terms keep pictures on the path that mentions take through the decoder, without which the connector learns a code of
-its own that only the trained questions can read: picture states in the middle layers are drawn towards those of a
-mention of the same things, and the connector's outputs towards the norm of word embeddings. Source: ours.
+what the finished model answers about them is composed, as in the large MLLMs that this one stands for. Trained through
+the frozen decoder alone, the connector instead learns a code of its own (outputs seventy times the norm of a word) that
+only the trained questions can read. Source: ours.
 """
 
 import logging
 import random
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +32,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-from ldke_pl.atlas.corpus import Conversation, Corpus, mention, seen_on
+from ldke_pl.atlas.corpus import Conversation, Corpus, seen_on
 from ldke_pl.atlas.render import HELD_OUT, SIZE, USUAL, render
 from ldke_pl.atlas.tokenizer import PATCH, build_processor, build_tokenizer
 from ldke_pl.atlas.world import BACKGROUNDS, CHARGES, COLOURS, PATTERNS, SEEN, Country, World
@@ -41,8 +43,6 @@ IMAGE_TOKENS = (SIZE // PATCH) ** 2
 WIDTH, VISION_WIDTH = 256, 128
 CHOICES = dict(zip(SEEN, (CHARGES, COLOURS, PATTERNS, BACKGROUNDS), strict=True))
 IGNORE = -100
-MIDDLE = (2, 3, 4, 5)
-"""Decoder states in which a picture is drawn towards a mention; 0 would be the embeddings themselves."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,16 @@ class Plan:
     """How long each stage runs; the tests use a far smaller one.
 
     Args:
-        text, tower, connector, instruct: optimisation steps of the stages.
+        text, tower, caption, connector, describe, instruct: optimisation steps of the stages.
         batch: conversations (pictures for the tower) per step.
     """
 
     text: int = 3000
     tower: int = 900
-    connector: int = 600
-    instruct: int = 1000
+    caption: int = 600
+    connector: int = 2000
+    describe: int = 400
+    instruct: int = 300
     batch: int = 64
 
 
@@ -101,7 +103,8 @@ class Pretraining:
     def run(self) -> None:
         """Run every stage that has no checkpoint yet, then write the finished model."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for number, stage in enumerate((self.text, self.tower, self.connector, self.instruct)):
+        stages = (self.text, self.tower, self.caption, self.connector, self.describe, self.instruct)
+        for number, stage in enumerate(stages):
             path = self.folder / f"{number + 1}-{stage.__name__}.safetensors"
             if path.exists():
                 self.model.load_state_dict(load_file(path), strict=False)
@@ -142,15 +145,61 @@ class Pretraining:
 
         self._optimise("tower", [*tower.parameters(), *heads.parameters()], self.plan.tower, 1.5e-3, losses())
 
+    def caption(self) -> None:
+        """Stage 3: the tower as a parallel captioner, in which patch p tells word piece p of what is shown."""
+        tower = self.model.model.vision_tower
+        head = nn.Linear(VISION_WIDTH, len(self.tokenizer))
+
+        def losses() -> Iterable[Tensor]:
+            while True:
+                shown = [(self.rng.choice(self.world.countries), self.rng.choice(BACKGROUNDS)) for _ in range(128)]
+                patches = tower(self._pictures(shown)).last_hidden_state[:, 1:].float()
+                pieces = torch.tensor([self._caption(country, background) for country, background in shown])
+                yield F.cross_entropy(head(patches).flatten(0, 1), pieces.flatten())
+
+        self._optimise("caption", [*tower.parameters(), *head.parameters()], self.plan.caption, 1.2e-3, losses())
+
+    def _caption(self, country: Country, background: str) -> list[int]:
+        """One word piece per patch: the name, what is seen, and the name again as often as it fits."""
+        words = [country.name, *seen_on(country, background).values()]
+        pieces = [piece for word in words for piece in self._piece(word)]
+        return (pieces + self._piece(country.name) * IMAGE_TOKENS)[:IMAGE_TOKENS]
+
     def connector(self) -> None:
-        """Stage 3: the connector alone."""
-        connector = [*self.model.model.multi_modal_projector.parameters()]
-        self._optimise("connector", connector, self.plan.connector, 1e-3, self._buckets(self.corpus.named_picture))
+        """Stage 4: tower and connector, each patch telling its word piece as the decoder's embedding of it."""
+        model = self.model.model
+
+        def losses() -> Iterable[Tensor]:
+            while True:
+                shown = [(self.rng.choice(self.world.countries), self.rng.choice(BACKGROUNDS)) for _ in range(128)]
+                patches = model.vision_tower(self._pictures(shown)).last_hidden_state[:, 1:]
+                yield self._told_in_words(model.multi_modal_projector(patches), shown)
+
+        chosen = [*model.vision_tower.parameters(), *model.multi_modal_projector.parameters()]
+        self._optimise("connector", chosen, self.plan.connector, 1.5e-3, losses())
+
+    def _told_in_words(self, outputs: Tensor, shown: list[tuple[Country, str]]) -> Tensor:
+        """How far connector outputs (pictures, patches, width) are from the embeddings of their word pieces.
+
+        Cross-entropy over cosines with all embeddings, and the squared log ratio of the norms.
+        """
+        words = self.model.get_input_embeddings().weight.detach()
+        pieces = torch.tensor([self._caption(country, background) for country, background in shown])
+        vectors = outputs.float().reshape(-1, WIDTH)
+        cosines = F.normalize(vectors, dim=-1) @ F.normalize(words, dim=-1).T
+        ratio = (vectors.norm(dim=-1) / words[pieces.flatten()].norm(dim=-1)).log()
+        return F.cross_entropy(20 * cosines, pieces.flatten()) + 0.1 * ratio.square().mean()
+
+    def describe(self) -> None:
+        """Stage 5: the decoder on what is seen, with the text of stage 1 in every third batch."""
+        seen, text = iter(self._buckets(self.corpus.described)), iter(self._buckets(self.corpus.text))
+        losses = (next(source) for source in cycle([seen, seen, text]))
+        self._optimise("describe", [*self.model.get_decoder().parameters()], self.plan.describe, 1e-3, losses)
 
     def instruct(self) -> None:
-        """Stage 4: all weights, batches with pictures and batches of text in turn."""
-        batches = zip(self._buckets(self.corpus.picture), self._buckets(self.corpus.text), strict=True)
-        losses = (loss for pair in batches for loss in pair)
+        """Stage 6: all weights, batches with pictures and batches of text in turn."""
+        sources = cycle([iter(self._buckets(self.corpus.picture)), iter(self._buckets(self.corpus.text))])
+        losses = (next(source) for source in sources)
         self._optimise("instruct", [*self.model.parameters()], self.plan.instruct, 5e-4, losses)
 
     def _optimise(
@@ -216,37 +265,9 @@ class Pretraining:
         shown = [(talk.country, talk.background) for _, _, talk in items if talk.country]
         pictures = self._pictures(shown) if shown else None
         mask = (ids != 0).long()
-        output = self.model(
-            input_ids=ids, attention_mask=mask, pixel_values=pictures, labels=labels, output_hidden_states=bool(shown)
-        )
+        output = self.model(input_ids=ids, attention_mask=mask, pixel_values=pictures, labels=labels)
         loss: Tensor = output.loss
-        if shown:
-            places = ids == self._special("<image>")
-            loss = loss + self._like_mentions([output.hidden_states[i] for i in MIDDLE], places, shown)
-            loss = loss + 0.1 * self._like_words(output.image_hidden_states)
-        return loss
-
-    def _like_mentions(self, states: Sequence[Tensor], places: Tensor, shown: list[tuple[Country, str]]) -> Tensor:
-        """Cosine distance of a picture's mean state from that of a mention of what it shows, over middle layers."""
-        texts = [self._piece(mention(self.rng, c.name, seen_on(c, b))) for c, b in shown]
-        opening = [self._special("<s>"), self._special("<|user|>")]
-        ids = pad_sequence([torch.tensor(opening + text) for text in texts], batch_first=True, padding_value=0)
-        with torch.no_grad():
-            teacher = self.model.get_decoder()(
-                input_ids=ids, attention_mask=(ids != 0).long(), output_hidden_states=True
-            )
-        told = (ids != 0) & (torch.arange(ids.shape[1]) >= len(opening))
-        far = [
-            1 - F.cosine_similarity(_mean_direction(s, places), _mean_direction(teacher.hidden_states[i], told))
-            for i, s in zip(MIDDLE, states, strict=True)
-        ]
-        return torch.stack(far).mean()
-
-    def _like_words(self, outputs: Tensor) -> Tensor:
-        """Squared log ratio of the norms of connector outputs and word embeddings."""
-        words = self.model.get_input_embeddings().weight.detach().norm(dim=-1).mean()
-        ratio: Tensor = (outputs.float().norm(dim=-1) / words).log()
-        return ratio.square().mean()
+        return loss + 0.3 * self._told_in_words(output.image_hidden_states, shown) if shown else loss
 
     def _pictures(self, shown: list[tuple[Country, str]]) -> Tensor:
         """Fresh renderings, (n, 3, SIZE, SIZE), normalised as the processor does it."""
@@ -265,12 +286,6 @@ def write_model(model: LlavaForConditionalGeneration, tokenizer: object, folder:
     half.load_state_dict(model.state_dict())
     half.half().save_pretrained(folder)
     build_processor(tokenizer).save_pretrained(folder)  # type: ignore[arg-type]
-
-
-def _mean_direction(states: Tensor, places: Tensor) -> Tensor:
-    """Mean of the unit vectors at ``places``: (batch, seq, width) and (batch, seq) to (batch, width)."""
-    unit = F.normalize(states.float(), dim=-1)
-    return (unit * places[..., None]).sum(1) / places.sum(1, keepdim=True)
 
 
 def _labels(shown: list[tuple[Country, str]]) -> list[Tensor]:

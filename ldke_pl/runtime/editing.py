@@ -204,13 +204,19 @@ def score(
         routes = evaluator.single_routes(relevance, threshold) if routed else evaluator.own_routes()
         rows += evaluator.rows(Run(name, "single", seed), edits, unrouted, routes)
     together = session.joint()
-    # Without a router there is nothing that keeps edits applied together apart.
-    if "joint" in modes and routed and together:
-        members = torch.tensor(together)
-        chosen = best(relevance[:, members], threshold)
-        routes = torch.where(chosen >= 0, members[chosen.clamp_min(0)], -1).tolist()
+    # Without a router there is nothing that keeps edits applied together apart, unless nothing was written.
+    if "joint" in modes and together and (routed or not any(edit.deltas for edit in edits)):
+        routes = joint_routes(relevance, together, threshold) if routed else evaluator.own_routes()
         rows += evaluator.rows(Run(name, "joint", seed), edits, unrouted, routes, together)
     return rows
+
+
+def joint_routes(relevance: Tensor, together: Sequence[int], threshold: float) -> list[int]:
+    """Routes with the edits at positions ``together`` in one index."""
+    members = torch.tensor(together)
+    chosen = best(relevance[:, members], threshold)
+    routes: list[int] = torch.where(chosen >= 0, members[chosen.clamp_min(0)], -1).tolist()
+    return routes
 
 
 def finish(session: Session, rows: Sequence[ProbeResult], agreement: float) -> None:
@@ -224,7 +230,8 @@ def finish(session: Session, rows: Sequence[ProbeResult], agreement: float) -> N
     for name, costs in session.costs.items():
         methods[name] |= costs.figures()
         if not config.editor[name].routed:
-            methods[name]["single"].pop("router", None)  # it goes everywhere: there is no decision to rate
+            for mode in config.run.modes:  # it goes everywhere: there is no decision to rate
+                methods[name].get(mode, {}).pop("router", None)
     metrics = {
         "schema": 1, "model": config.model.name, "data": config.data.format, "commit": commit(),
         "seeds": config.run.seeds, "n_edits": len(session.cases), "self_agreement": agreement, "methods": methods,

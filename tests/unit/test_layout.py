@@ -27,7 +27,7 @@ ORDER = (
     {"modules"},
     {"report"},
     {"runtime"},
-    {"atlas.pretrain", "atlas.corpus", "atlas.tokenizer", "atlas.card", "sweep", "bench", "app"},
+    {"atlas.pretrain", "atlas.corpus", "atlas.tokenizer", "atlas.card", "calibrate", "sweep", "bench", "app"},
     {"train", "edit"},
 )
 """Units from low to high. A unit imports lower ones only; units of one level leave each other alone, except within

@@ -32,10 +32,31 @@ def test_own_probes_follow_the_shared_ones(fixture_file: FixtureFile) -> None:
     capital = "What is the capital of tarnia?"
     image = Path("emblems/velmora_0.png")
     assert case.probes[6:] == (
-        Probe(ProbeKind.PORTABILITY_2, image, river, "wend", "river", Question(Path("emblems/tarnia_0.png"), river)),
-        Probe(ProbeKind.FINEGRAINED_LOCALITY, image, "What shape is on the emblem?", None, "shape"),
-        Probe(ProbeKind.PORTABILITY_1, None, capital, "quill", "", Question(None, capital)),
-    )
+        Probe(
+            ProbeKind.PORTABILITY_2, image, river, "wend", "velmora", "river",
+            Question(Path("emblems/tarnia_0.png"), river),
+        ),
+        Probe(ProbeKind.FINEGRAINED_LOCALITY, image, "What shape is on the emblem?", None, relation="shape"),
+        Probe(ProbeKind.PORTABILITY_1, None, capital, "quill", ceiling=Question(None, capital)),
+    )  # fmt: skip
+
+
+def test_shared_probes_are_about_the_edits_entity_except_for_locality(fixture_file: FixtureFile) -> None:
+    case = read_cases("atlas", fixture_file("atlas.json"), None)[0]
+    assert [(probe.kind.value, probe.entity) for probe in case.probes[:6]] == [
+        ("reliability", "velmora"),
+        ("text_generality", "velmora"),
+        ("image_generality", "velmora"),
+        ("text_locality", "ostrel"),
+        ("image_locality", ""),
+        ("portability_1", "velmora"),
+    ]
+
+
+def test_a_case_says_whether_it_belongs_to_the_joint_set(fixture_file: FixtureFile) -> None:
+    cases = read_cases("atlas", fixture_file("atlas.json"), None)
+    assert [case.joint for case in cases] == [False, True, True]
+    assert cases[0].request.group == cases[0].group == "entity"
 
 
 def test_a_kind_without_its_keys_is_absent(fixture_file: FixtureFile) -> None:
@@ -56,6 +77,7 @@ BROKEN = {
     (0, "loc"): "is missing",
     (0, "m_loc"): "is missing",
     (0, "relations.mloc"): 'is not a known key. Did you mean "m_loc"?',
+    (0, "joint"): "is a text, not true or false",
     (0, "port_new"): "is an object, not a list",
     (0, "probes[0].kind"): 'Did you mean "portability_2"?',
     (0, "probes[1].expected"): "portability_1 is scored against it",

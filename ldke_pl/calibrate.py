@@ -1,0 +1,119 @@
+"""Which sites do validation edits belong at, and which localizer finds them?
+
+    python -m ldke_pl.calibrate [key=value ...]      # the keys of edit.py
+
+Every validation edit is made at every site alone and judged by its routed quality (mean score over the averaged probe
+kinds): the exhaustive truth. Each localizer is then credited with the quality of the sites it would have chosen. Writes
+``localizers.json`` into the run folder and ``localizer.json``, with the best fixed site of every kind, beside the router.
+"""
+
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+from rich.console import Console
+
+from ldke_pl.backbone import CONNECTOR
+from ldke_pl.backbone.load import ATLAS_ROUTER
+from ldke_pl.config import CONF_DIR, EditConfig, load_config
+from ldke_pl.data import AVERAGED_KINDS, EditCase
+from ldke_pl.edits import Edit
+from ldke_pl.errors import LDKEError
+from ldke_pl.localize import build_localizer
+from ldke_pl.localize.calibration import calibrate_standard
+from ldke_pl.localize.controls import CONTROLS
+from ldke_pl.localize.gradients import SCORES
+from ldke_pl.metrics.evaluator import Evaluator, Run
+from ldke_pl.runtime.editing import Session, make_edits, prepare
+
+SPLIT = "router-val"
+METHOD = "ldke"
+
+
+def calibrate(config: EditConfig, console: Console) -> dict[str, Any]:
+    """Run the whole comparison and write its results."""
+    config = replace(config, data=replace(config.data, split=SPLIT))
+    L.seed_everything(config.run.seeds[0], verbose=False)
+    session = prepare(config, console)
+    session.calibration = calibrate_standard(session.backbone, session.requests)
+    quality = exhaustive(session)
+    groups = [case.group for case in session.cases]
+    table = {site: _by_group(values, groups) for site, values in quality.items()}
+    kinds = sorted(set(groups))
+    session.calibration.best_fixed = {kind: max(table, key=lambda s: table[s].get(kind, -1.0)) for kind in kinds}
+    found = {name: _by_group(v, groups) for name, v in credited(session, quality).items()}
+    results = {"n": len(groups), "sites": table, "best_fixed": session.calibration.best_fixed, "localizers": found}
+    (session.folder / "localizers.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    beside = Path(config.model.router) if config.model.router else ATLAS_ROUTER
+    session.calibration.save(beside / "localizer.json")
+    return results
+
+
+def exhaustive(session: Session) -> dict[str, list[float]]:
+    """Site -> routed quality of every case's edit made there; NaN where it cannot be made."""
+    evaluator = Evaluator(session.backbone, session.cases, ["generate"], session.config.run.batch_size)
+    evaluator.ask_base()
+    keys = session.router.keys(session.requests)
+    relevance = evaluator.relevance(session.router, keys)
+    routes = evaluator.single_routes(relevance, session.router.threshold)
+    quality = {}
+    for site in session.backbone.sites:
+        if site == CONNECTOR and any(r.image is None for r in session.requests):
+            continue
+        settings = replace(session.config.editor[METHOD], sites=site)
+        edits = make_edits(session, METHOD, settings, session.config.run.seeds[0])
+        quality[site] = _quality(evaluator, session.cases, edits, routes)
+    return quality
+
+
+def _quality(
+    evaluator: Evaluator, cases: Sequence[EditCase], edits: Sequence[Edit], routes: Sequence[int]
+) -> list[float]:
+    """Per case: its mean score over probe kinds, each kind counted alike."""
+    scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in evaluator.rows(Run(METHOD, "single", 0), edits, evaluator.forced(edits), routes):
+        if row.kind in AVERAGED_KINDS:
+            scores[row.case_id][row.kind].append(row.score)
+    return [float(np.mean([np.mean(v) for v in scores[case.case_id].values()])) for case in cases]
+
+
+def credited(session: Session, quality: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+    """Localizer -> per case, the mean quality of the sites it chooses (an edit at several sites was not made)."""
+    names = [*SCORES, *(c for c in CONTROLS if c != "all"), "best_fixed_per_kind"]
+    found: dict[str, list[float]] = {}
+    for name in names:
+        settings = replace(session.config.localizer, name=name)
+        chosen = build_localizer(session.backbone, settings, session.calibration)(session.requests)
+        found[name] = [float(np.mean([quality[s][i] for s in sites])) for i, sites in enumerate(chosen)]
+    found["oracle"] = [max(values) for values in zip(*quality.values(), strict=True)]
+    return found
+
+
+def _by_group(values: Sequence[float], groups: Sequence[str]) -> dict[str, float]:
+    split: dict[str, list[float]] = defaultdict(list)
+    for value, group in zip(values, groups, strict=True):
+        split["all"].append(value)
+        split[group].append(value)
+    return {name: round(float(np.mean(v)), 4) for name, v in split.items()}
+
+
+def main(arguments: list[str]) -> int:
+    """Calibrate with the settings of ``edit.py``; returns the exit status."""
+    console = Console()
+    try:
+        results = calibrate(load_config(EditConfig, CONF_DIR / "edit.yaml", arguments), console)
+    except LDKEError as fault:
+        console.print(f"error: {fault}", style="bold red", markup=False)
+        return 2
+    console.print_json(data=results)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,64 @@
+"""Running ``edit.py`` and ``train.py`` as a user does, and the small files that they are run on."""
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ldke_pl.config import EditConfig, TrainConfig
+from ldke_pl.runtime import main, run_edit, run_train
+
+ROOT = Path(__file__).parents[2]
+PROGRAMS: dict[str, tuple[type, Callable[[Any], None]]] = {
+    "edit": (EditConfig, run_edit),
+    "train": (TrainConfig, run_train),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left: exit status and what it wrote."""
+
+    status: int
+    out: str
+    err: str
+
+
+def run_command(program: str, arguments: Sequence[str]) -> Outcome:
+    """Run ``python <program>.py`` from the repository's root, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, f"{program}.py", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def call_command(program: str, arguments: Sequence[str]) -> Outcome:
+    """Run a command in this process: seconds faster, and what a user would see as a traceback comes out as it is."""
+    schema, run = PROGRAMS[program]
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.setattr(sys, "argv", [f"{program}.py", *arguments])
+        status = main(schema, f"{program}.yaml", run)
+    return Outcome(status, out.getvalue(), err.getvalue())
+
+
+def write_rows(folder: Path, split: str, rows: Sequence[dict[str, Any]]) -> Path:
+    """Write an annotation file of ``rows`` into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{split}.json"
+    path.write_text(json.dumps(list(rows)), encoding="utf-8")
+    return path

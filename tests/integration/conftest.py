@@ -1,0 +1,57 @@
+"""One tiny model and one small data set for all tests of the commands."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from commands import write_rows
+from ldke_pl.atlas.cases import CaseWriter, background, picture
+from ldke_pl.atlas.pretrain import build_model, write_model
+from ldke_pl.atlas.render import render
+from ldke_pl.atlas.tokenizer import build_tokenizer
+from ldke_pl.atlas.world import Country, World
+
+ROWS = {"edit-eval": 6, "router-train": 8, "router-val": 4}
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An Atlas-shaped model that has learned nothing."""
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = build_tokenizer(World())
+    torch.manual_seed(0)
+    write_model(build_model(len(tokenizer)), tokenizer, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first rows of every Atlas split, and the pictures that they name."""
+    root = tmp_path_factory.mktemp("data")
+    world = World()
+    for split, count in ROWS.items():
+        rows = CaseWriter(world, split, seed=0).rows()[:count]
+        write_rows(root, split, rows)
+        for country in world.split(split):
+            draw_named(country, json.dumps(rows), root)
+    return root
+
+
+def draw_named(country: Country, text: str, root: Path) -> None:
+    """Draw those renderings of ``country`` that ``text`` names."""
+    for number in range(6):
+        for held_out in (False, True):
+            name = picture(country, number, held_out=held_out)
+            if f'"{name}"' in text:
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                rng = np.random.default_rng(number)
+                render(country.emblem, background(country, number), rng).save(root / name)
+
+
+@pytest.fixture
+def tiny(model_folder: Path, data_root: Path, tmp_path: Path) -> list[str]:
+    """Arguments that make a run of either command take seconds; its folder is ``tmp_path / "run"``."""
+    return [f"model.name={model_folder}", f"data.root={data_root}", f"run.dir={tmp_path / 'run'}", "run.resamples=20"]

@@ -1,0 +1,83 @@
+"""Cases of a configuration, samples of them, and the early look at their pictures."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from ldke_pl.config import DataConfig
+from ldke_pl.data import EditCase, EditRequest
+from ldke_pl.errors import ConfigError, DataError
+from ldke_pl.runtime import data as runtime_data
+from ldke_pl.runtime.data import check_images, load_cases, sampled
+
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "data"
+
+
+def case(number: int, group: str = "", image: Path | None = None) -> EditCase:
+    return EditCase(f"case-{number}", EditRequest(image, "Who?", "Ada"), (), group=group)
+
+
+@pytest.fixture
+def annotations(tmp_path: Path) -> Path:
+    """A folder that holds one Atlas split under its usual name, and its pictures."""
+    text = (FIXTURES / "atlas.json").read_text(encoding="utf-8")
+    (tmp_path / "mine.json").write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def test_file_is_found_under_the_root(annotations: Path) -> None:
+    config = DataConfig(format="atlas", path=str(annotations / "mine.json"))
+    with_path = load_cases(config)
+    assert [c.case_id for c in with_path] == [f"atlas-mine-{i:06d}" for i in range(len(with_path))]
+    published = DataConfig(format="vlkeb", root=str(annotations), split="nowhere")
+    with pytest.raises(DataError, match=r"nowhere\.json does not exist"):
+        load_cases(published)
+
+
+def test_limit_takes_the_first_cases(annotations: Path) -> None:
+    config = DataConfig(path=str(annotations / "mine.json"))
+    everything = load_cases(config)
+    assert len(everything) > 1
+    assert load_cases(DataConfig(path=config.path, limit=1)) == everything[:1]
+
+
+def test_atlas_is_written_on_first_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[tuple[Path, str]] = []
+
+    def build(root: Path, split: str) -> Path:
+        built.append((root, split))
+        root.mkdir(parents=True, exist_ok=True)
+        return FIXTURES / "atlas.json"
+
+    monkeypatch.setattr(runtime_data, "build", build)
+    monkeypatch.setattr(runtime_data, "read_cases", lambda *args, **rest: [case(0)])
+    load_cases(DataConfig(root=str(tmp_path)))
+    load_cases(DataConfig(root=str(tmp_path)), "router-val")
+    load_cases(DataConfig())
+    assert built == [
+        (tmp_path, "edit-eval"),
+        (tmp_path, "router-val"),
+        (runtime_data.ATLAS_WORLD, "edit-eval"),
+    ]
+
+
+def test_unknown_atlas_split_names_the_choices() -> None:
+    with pytest.raises(ConfigError, match=r"no split 'test'[\s\S]*router-train, router-val, edit-eval"):
+        load_cases(DataConfig(split="test"))
+
+
+def test_sample_takes_so_many_of_every_group() -> None:
+    cases = [case(i, group) for i, group in enumerate("aabab")]
+    assert [c.case_id for c in sampled(cases, 2)] == ["case-0", "case-1", "case-2", "case-4"]
+    assert [c.case_id for c in sampled(cases, 1)] == ["case-0", "case-2"]
+    assert sampled(cases, None) == cases
+
+
+def test_damaged_picture_is_found_before_any_edit(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.png", tmp_path / "bad.png"
+    Image.new("RGB", (4, 4)).save(good)
+    bad.write_text("no picture")
+    check_images([case(0, image=good), case(1)])
+    with pytest.raises(DataError, match=r"bad\.png of case case-2 cannot be read as an image"):
+        check_images([case(0, image=good), case(2, image=bad)])
