@@ -3,8 +3,9 @@
     python -m ldke_pl.calibrate [key=value ...]      # the keys of edit.py
 
 Every validation edit is made at every site alone and judged by its routed quality (mean score over the averaged probe
-kinds): the exhaustive truth. Each localizer is then credited with the quality of the sites it would have chosen. Writes
-``localizers.json`` into the run folder and ``localizer.json``, with the best fixed site of every kind, beside the router.
+kinds): the exhaustive truth. Each localizer is then credited with the quality of the sites it would have chosen.
+Writes ``localizers.json`` into the run folder, and beside the router ``localizer.json``: how each score is
+standardised, the readout, and the best fixed site of every kind.
 """
 
 import json
@@ -17,18 +18,21 @@ from typing import Any
 
 import lightning as L
 import numpy as np
+import torch
 from rich.console import Console
+from torch import Tensor
 
 from ldke_pl.backbone import CONNECTOR
 from ldke_pl.backbone.load import ATLAS_ROUTER
 from ldke_pl.config import CONF_DIR, EditConfig, load_config
-from ldke_pl.data import AVERAGED_KINDS, EditCase
+from ldke_pl.data import AVERAGED_KINDS, EditCase, EditRequest
 from ldke_pl.edits import Edit
 from ldke_pl.errors import LDKEError
 from ldke_pl.localize import build_localizer
 from ldke_pl.localize.calibration import calibrate_standard
 from ldke_pl.localize.controls import CONTROLS
-from ldke_pl.localize.gradients import SCORES
+from ldke_pl.localize.gradients import SCORES, gradient_scores
+from ldke_pl.localize.readout import fit_readout
 from ldke_pl.metrics.evaluator import Evaluator, Run
 from ldke_pl.runtime.editing import Session, make_edits, prepare
 
@@ -46,13 +50,38 @@ def calibrate(config: EditConfig, console: Console) -> dict[str, Any]:
     groups = [case.group for case in session.cases]
     table = {site: _by_group(values, groups) for site, values in quality.items()}
     kinds = sorted(set(groups))
+    scores = _scores(session, [case.request for case in session.cases])
+    truth = [list(values) for values in zip(*quality.values(), strict=True)]
+    session.calibration.readout = fit_readout(scores, truth)
     session.calibration.best_fixed = {kind: max(table, key=lambda s: table[s].get(kind, -1.0)) for kind in kinds}
     found = {name: _by_group(v, groups) for name, v in credited(session, quality).items()}
+    found["readout"] = _by_group(cross_validated(scores, truth, [case.entity for case in session.cases]), groups)
     results = {"n": len(groups), "sites": table, "best_fixed": session.calibration.best_fixed, "localizers": found}
     (session.folder / "localizers.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     beside = Path(config.model.router) if config.model.router else ATLAS_ROUTER
     session.calibration.save(beside / "localizer.json")
     return results
+
+
+def cross_validated(
+    scores: Mapping[str, Tensor], truth: Sequence[Sequence[float]], entities: Sequence[str], folds: int = 4
+) -> list[float]:
+    """Quality of the site that the readout chooses for entities that it was not fitted on."""
+    numbers = {e: i % folds for i, e in enumerate(dict.fromkeys(entities))}
+    fold = torch.tensor([numbers[e] for e in entities])
+    quality = torch.zeros(len(entities))
+    for k in range(folds):
+        inside, outside = (fold != k).nonzero()[:, 0], (fold == k).nonzero()[:, 0]
+        readout = fit_readout({n: s[inside] for n, s in scores.items()}, [truth[i] for i in inside.tolist()])
+        chosen = readout.predict({n: s[outside] for n, s in scores.items()}).argmax(1)
+        quality[outside] = torch.tensor(truth)[outside, chosen]
+    return quality.tolist()
+
+
+def _scores(session: Session, requests: Sequence[EditRequest], batch_size: int = 32) -> dict[str, Tensor]:
+    chunks = [requests[i : i + batch_size] for i in range(0, len(requests), batch_size)]
+    found = [gradient_scores(session.backbone, chunk) for chunk in chunks]
+    return {name: torch.cat([f[name] for f in found]) for name in SCORES}
 
 
 def exhaustive(session: Session) -> dict[str, list[float]]:

@@ -49,11 +49,11 @@ class EditorConfig:
         "localized", help="'localized', or a fixed choice: last, connector, decoder.3, ...", nonempty=True
     )
     rank: int = field(8, help="rank of a delta", ge=1)
-    lr: float = field(5e-3, help="learning rate of the deltas", gt=0)
+    lr: float = field(1e-2, help="learning rate of the deltas", gt=0)
     steps: int = field(40, help="most optimiser steps per edit", ge=0)
     stop_loss: float = field(0.01, help="an edit stops when its loss (nats per answer token) falls below this", ge=0)
     views: int = field(5, help="augmented copies of the edit's picture in the objective", ge=1)
-    batch_size: int = field(16, help="edits solved in one forward", ge=1)
+    batch_size: int = field(32, help="edits solved in one forward", ge=1)
     norm_weight: float = field(0.0, help="weight of the deltas' squared norm in the loss", ge=0)
     routed: bool = field(True, help="whether the router gates this editor's edits")
 
@@ -78,10 +78,10 @@ class RouterConfig:
     width: int = field(128, help="hidden size of the pair head", ge=1)
     key_dim: int = field(64, help="numbers in the projected key of one edit", ge=1, le=64)
     lr: float = field(2e-3, help="learning rate", gt=0)
-    steps: int = field(600, help="optimiser steps of training", ge=1)
+    steps: int = field(250, help="optimiser steps of training", ge=1)
     batch_size: int = field(48, help="edits, with all their probes, per optimiser step", ge=2)
-    weight_decay: float = field(0.01, help="AdamW weight decay", ge=0)
-    dropout: float = field(0.1, help="fraction of features dropped in training", ge=0, le=0.9)
+    weight_decay: float = field(0.3, help="AdamW weight decay", ge=0)
+    dropout: float = field(0.5, help="fraction of features dropped in training", ge=0, le=0.9)
     held_out_relations: list[str] = field([], help="relations never shown in training")
 
 

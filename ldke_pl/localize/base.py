@@ -5,8 +5,9 @@ score is compared with what the same site scored on validation edits before site
 """
 
 import json
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,11 +20,14 @@ from ldke_pl.data import EditRequest
 from ldke_pl.errors import ConfigError
 from ldke_pl.localize.controls import CONTROLS
 from ldke_pl.localize.gradients import SCORES, gradient_scores
+from ldke_pl.localize.readout import Readout
+
+log = logging.getLogger(__name__)
 
 Localizer = Callable[[Sequence[EditRequest]], list[tuple[str, ...]]]
 """Requests in, the sites to write each one at out."""
 
-CHOICES = (*SCORES, *CONTROLS, "fixed", "best_fixed_per_kind")
+CHOICES = ("readout", *SCORES, *CONTROLS, "fixed", "best_fixed_per_kind")
 
 
 @dataclass
@@ -33,19 +37,25 @@ class Calibration:
     Args:
         standard: score name -> site -> (mean, standard deviation) over validation edits.
         best_fixed: kind of edit -> the site whose edits had the best routed quality on validation.
+        readout: the fitted readout, or None.
     """
 
     standard: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
     best_fixed: dict[str, str] = field(default_factory=dict)
+    readout: Readout | None = None
 
     @classmethod
     def load(cls, path: Path) -> "Calibration":
         """Read what :meth:`save` wrote; a missing file is an empty calibration."""
-        return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else cls()
+        if not path.exists():
+            return cls()
+        values = json.loads(path.read_text(encoding="utf-8"))
+        readout = Readout(**values["readout"]) if values.get("readout") else None
+        return cls(values["standard"], values["best_fixed"], readout)
 
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"standard": self.standard, "best_fixed": self.best_fixed}, indent=1) + "\n")
+        path.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
 
 
 def build_localizer(backbone: Backbone, config: LocalizerConfig, calibration: Calibration, seed: int = 0) -> Localizer:
@@ -55,8 +65,11 @@ def build_localizer(backbone: Backbone, config: LocalizerConfig, calibration: Ca
         ConfigError: there is no such localizer or site, or it needs a calibration that the model does not have.
     """
     name, names = config.name, list(backbone.sites)
-    if name in SCORES:
-        return partial(_by_score, backbone, config, calibration)
+    if name == "readout" and calibration.readout is None:
+        log.warning("This model has no fitted readout (python -m ldke_pl.calibrate fits one): cosine is used instead.")
+        name = "cosine"
+    if name == "readout" or name in SCORES:
+        return partial(_by_score, backbone, replace(config, name=name), calibration)
     if name in CONTROLS:
         return partial(CONTROLS[name], names, seed)
     if name == "fixed" and config.site in names:
@@ -103,8 +116,11 @@ def _by_score(
     backbone: Backbone, config: LocalizerConfig, calibration: Calibration, requests: Sequence[EditRequest]
 ) -> list[tuple[str, ...]]:
     sites = list(backbone.sites)
-    raw = gradient_scores(backbone, requests)[config.name]
-    scores = standardised(raw, sites, calibration.standard.get(config.name, {}))
+    found = gradient_scores(backbone, requests)
+    if config.name == "readout" and calibration.readout is not None:
+        scores = calibration.readout.predict(found)
+    else:
+        scores = standardised(found[config.name], sites, calibration.standard.get(config.name, {}))
     scores[torch.tensor([r.image is None for r in requests]), sites.index(CONNECTOR)] = -torch.inf
     return select_sites(scores, sites, config.tau, config.max_sites)
 

@@ -29,6 +29,7 @@ class RouterModule(L.LightningModule):
         self.save_hyperparameters({"shape": shape, "lr": lr, "weight_decay": weight_decay, "steps": steps})
         self.table = table
         self.classifier = PairClassifier(**shape)
+        self.classifier.centre(table.queries)
 
     def training_step(self, cases: Tensor, batch_idx: int) -> Tensor:
         """One batch of cases with all their probes."""

@@ -1,6 +1,6 @@
 """The tables of a run as Markdown, for the pages under ``experiments/``.
 
-    python -m ldke_pl.report.markdown RUN_FOLDER
+python -m ldke_pl.report.markdown RUN_FOLDER
 """
 
 import json
@@ -22,8 +22,8 @@ def markdown_tables(metrics: Mapping[str, Any]) -> str:
 
 def _parts(metrics: Mapping[str, Any]) -> Iterator[str]:
     methods = metrics["methods"]
-    yield f"Model `{metrics['model']}`, data `{metrics['data']}`, commit `{metrics['commit']}`, seeds {metrics['seeds']}, "
-    yield f"{metrics['n_edits']} edits. Shares in percent with 95% intervals clustered by entity.\n"
+    yield f"Model `{metrics['model']}`, data `{metrics['data']}`, commit `{metrics['commit']}`,"
+    yield f"seeds {metrics['seeds']}, {metrics['n_edits']} edits. Percent, with 95% intervals clustered by entity.\n"
     for mode in ("single", "joint"):
         runs = {name: figures[mode] for name, figures in methods.items() if mode in figures}
         for group in _groups(runs):

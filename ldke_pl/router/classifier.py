@@ -26,14 +26,24 @@ class PairClassifier(nn.Module):
 
     Args:
         features: numbers per stream of the feature reader.
+        layers: how many layers they come from.
         key_dim: size of each stream's projection.
         width: hidden size of the pair head.
         dropout: fraction of features dropped in training.
     """
 
-    def __init__(self, features: int, key_dim: int = 64, width: int = 128, dropout: float = 0.1) -> None:
+    centre_image: Tensor
+    centre_text: Tensor
+    centre_last: Tensor
+
+    def __init__(
+        self, features: int, layers: int = 1, key_dim: int = 64, width: int = 128, dropout: float = 0.1
+    ) -> None:
         super().__init__()
-        self.shape = {"features": features, "key_dim": key_dim, "width": width, "dropout": dropout}
+        self.shape = {"features": features, "layers": layers, "key_dim": key_dim, "width": width, "dropout": dropout}
+        self.layers = layers
+        for name in ("image", "text", "last"):
+            self.register_buffer(f"centre_{name}", torch.zeros(features))
 
         def stream(inputs: int, outputs: int = key_dim) -> nn.Sequential:
             parts = (nn.LayerNorm(inputs), nn.Dropout(dropout), nn.Linear(inputs, outputs))
@@ -47,9 +57,31 @@ class PairClassifier(nn.Module):
         self.edit_gate = stream(3 * features, GATE)
         self.query_gate = stream(2 * features, GATE)
         self.head = nn.Sequential(
-            nn.Linear(5 * GROUPS + 2 * GATE + 2, width), nn.GELU(), nn.Linear(width, width), nn.GELU(),
+            nn.Linear(5 * (GROUPS + layers) + 2 * GATE + 2, width), nn.GELU(), nn.Linear(width, width), nn.GELU(),
             nn.Linear(width, 1),
         )  # fmt: skip
+
+    def centre(self, queries: Features) -> None:
+        """Take the mean of training queries as the origin from which unprojected states are compared."""
+        pictured = queries["seen"][:, 0] > 0
+        self.centre_image.copy_(queries["image"][pictured].mean(0) if pictured.any() else queries["image"].mean(0))
+        self.centre_text.copy_(queries["text"].mean(0))
+        self.centre_last.copy_(queries["last"].mean(0))
+
+    def _raw(self, features: Features) -> Features:
+        """Unprojected states, layer by layer: what is like what without any training, for things never trained on."""
+
+        def direction(states: Tensor, centre: Tensor) -> Tensor:
+            return nn.functional.normalize((states - centre).reshape(len(states), self.layers, -1), dim=-1)
+
+        raw = {
+            "raw_image": direction(features["image"], self.centre_image) * features["seen"][..., None],
+            "raw_text": direction(features["text"], self.centre_text),
+            "raw_last": direction(features["last"], self.centre_last),
+        }
+        if "target" in features:
+            raw["raw_target"] = direction(features["target"], self.centre_text)
+        return raw
 
     def embed_edits(self, edits: Features) -> Features:
         """Project edits' features into keys."""
@@ -61,6 +93,7 @@ class PairClassifier(nn.Module):
             "target": _grouped(self.target(edits["target"])),
             "gate": self.edit_gate(torch.cat([words, edits["target"]], -1)),
             "seen": edits["seen"],
+            **self._raw(edits),
         }
 
     def embed_queries(self, queries: Features) -> Features:
@@ -72,13 +105,15 @@ class PairClassifier(nn.Module):
             "question": _grouped(self.question(words)),
             "gate": self.query_gate(words),
             "seen": queries["seen"],
+            **self._raw(queries),
         }
 
     def forward(self, queries: Features, edits: Features) -> Tensor:
         """Relevance logits, (queries, edits), from projections."""
         pairs = (
             ("picture", "picture"), ("words", "picture"), ("words", "words"), ("question", "question"),
-            ("words", "target"),
+            ("words", "target"), ("raw_image", "raw_image"), ("raw_text", "raw_image"), ("raw_text", "raw_text"),
+            ("raw_last", "raw_last"), ("raw_text", "raw_target"),
         )  # fmt: skip
         similar = [torch.einsum("qgd,egd->qeg", queries[q], edits[e]) for q, e in pairs]
         shape = similar[0].shape[:2]

@@ -1,6 +1,8 @@
 """From a command line to a run: parse, run, and one clear message if something is wrong."""
 
+import logging
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +17,9 @@ FAULT = 2
 
 def main(schema: type, file: str, run: Callable[[Any], None]) -> int:
     """Parse ``sys.argv`` into ``schema``, run, and return the exit status."""
+    for name in ("lightning.pytorch", "transformers"):  # their remarks on devices and optional packages
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
     try:
         run(load_config(schema, CONF_DIR / file, sys.argv[1:]))
     except LDKEError as fault:

@@ -44,7 +44,7 @@ def run_train(config: TrainConfig) -> None:
     table = read_pairs(reader, train, cache)
     seconds = time.perf_counter() - start
     console.print(f"{len(train)} training edits, {len(table.owner)} probes; features in {seconds:.0f} s")
-    module = fit(config, table, reader.width, folder)
+    module = fit(config, table, reader.width, len(reader.layers), folder)
     router = ClassifierRouter(reader, module.classifier, 0.5)
     known = read_pairs(reader, without_relations(everything, held_out), cache)
     router.threshold = calibrate(router, known, without_relations(everything, held_out), table, train)
@@ -62,10 +62,10 @@ def run_train(config: TrainConfig) -> None:
     console.print(f"threshold {router.threshold:.2f}; {seconds:.0f} s in all; router in {folder / 'router'}")
 
 
-def fit(config: TrainConfig, table: PairTable, features: int, folder: Path) -> RouterModule:
+def fit(config: TrainConfig, table: PairTable, features: int, layers: int, folder: Path) -> RouterModule:
     """Train the classifier with Lightning."""
     r = config.router
-    shape = {"features": features, "key_dim": r.key_dim, "width": r.width, "dropout": r.dropout}
+    shape = {"features": features, "layers": layers, "key_dim": r.key_dim, "width": r.width, "dropout": r.dropout}
     module = RouterModule(table, shape, r.lr, r.weight_decay, r.steps)
     trainer = L.Trainer(
         accelerator=config.trainer.accelerator, devices=config.trainer.devices, num_nodes=config.trainer.num_nodes,

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
 from commands import write_rows
+
 from ldke_pl.atlas.cases import CaseWriter, background, picture
 from ldke_pl.atlas.pretrain import build_model, write_model
 from ldke_pl.atlas.render import render
