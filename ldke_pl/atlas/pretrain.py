@@ -183,12 +183,18 @@ class Pretraining:
 
         Cross-entropy over cosines with all embeddings, and the squared log ratio of the norms.
         """
-        words = self.model.get_input_embeddings().weight.detach()
+        words = self._words()
         pieces = torch.tensor([self._caption(country, background) for country, background in shown])
         vectors = outputs.float().reshape(-1, WIDTH)
         cosines = F.normalize(vectors, dim=-1) @ F.normalize(words, dim=-1).T
         ratio = (vectors.norm(dim=-1) / words[pieces.flatten()].norm(dim=-1)).log()
-        return F.cross_entropy(20 * cosines, pieces.flatten()) + 0.1 * ratio.square().mean()
+        far: Tensor = F.cross_entropy(20 * cosines, pieces.flatten())
+        total: Tensor = far + 0.1 * ratio.square().mean()
+        return total
+
+    def _words(self) -> Tensor:
+        table: Tensor = self.model.get_input_embeddings().weight  # type: ignore[assignment]
+        return table.detach()
 
     def describe(self) -> None:
         """Stage 5: the decoder on what is seen, with the text of stage 1 in every third batch."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
 from transformers.utils import logging as transformers_logging
@@ -99,7 +100,7 @@ def load_backbone(config: ModelConfig) -> Backbone:
             processor = AutoProcessor.from_pretrained(
                 source, revision=config.revision, trust_remote_code=config.trust_remote_code
             )
-        except (OSError, ValueError, KeyError) as fault:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as fault:
             raise ModelError(
                 f"The model {config.name!r} cannot be loaded: {str(fault).splitlines()[0]}",
                 "set model.name to 'atlas', to a folder written by save_pretrained, or to a hub id",

@@ -17,7 +17,7 @@ from torch import Tensor
 from ldke_pl.backbone import CONNECTOR, Backbone
 from ldke_pl.config import LocalizerConfig
 from ldke_pl.data import EditRequest
-from ldke_pl.errors import ConfigError
+from ldke_pl.errors import ArtefactError, ConfigError
 from ldke_pl.localize.controls import CONTROLS
 from ldke_pl.localize.gradients import SCORES, gradient_scores
 from ldke_pl.localize.readout import Readout
@@ -49,9 +49,12 @@ class Calibration:
         """Read what :meth:`save` wrote; a missing file is an empty calibration."""
         if not path.exists():
             return cls()
-        values = json.loads(path.read_text(encoding="utf-8"))
-        readout = Readout(**values["readout"]) if values.get("readout") else None
-        return cls(values["standard"], values["best_fixed"], readout)
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            readout = Readout(**values["readout"]) if values.get("readout") else None
+            return cls(values["standard"], values["best_fixed"], readout)
+        except (OSError, ValueError, KeyError, TypeError) as fault:
+            raise ArtefactError(f"{path} cannot be read: {fault}", "make it anew with ldke_pl.calibrate") from fault
 
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,12 +77,11 @@ def build_localizer(backbone: Backbone, config: LocalizerConfig, calibration: Ca
         return partial(CONTROLS[name], names, seed)
     if name == "fixed" and config.site in names:
         return partial(_fixed, config.site)
-    if name == "best_fixed_per_kind" and calibration.best_fixed:
-        return partial(_per_kind, calibration.best_fixed)
+    if name == "best_fixed_per_kind":
+        other = build_localizer(backbone, replace(config, name="readout"), calibration, seed)
+        return partial(_per_kind, calibration.best_fixed, other)
     if name == "fixed":
         raise ConfigError(f"localizer.site is {config.site!r}, which is no site.", f"choose one of {', '.join(names)}")
-    if name == "best_fixed_per_kind":
-        raise ConfigError("best_fixed_per_kind needs a calibration, and this model has none.", "run ldke_pl.calibrate")
     raise ConfigError(f"There is no localizer {name!r}.", f"choose one of {', '.join(CHOICES)}")
 
 
@@ -129,8 +131,8 @@ def _fixed(site: str, requests: Sequence[EditRequest]) -> list[tuple[str, ...]]:
     return [(site,)] * len(requests)
 
 
-def _per_kind(best: dict[str, str], requests: Sequence[EditRequest]) -> list[tuple[str, ...]]:
-    missing = {r.group for r in requests} - set(best)
-    if missing:
-        raise ConfigError(f"best_fixed_per_kind was not calibrated for {sorted(missing)}.", "use another localizer")
-    return [(best[r.group],) for r in requests]
+def _per_kind(best: dict[str, str], other: Localizer, requests: Sequence[EditRequest]) -> list[tuple[str, ...]]:
+    """The best site of the request's kind; ``other`` decides where the kind is unknown or was not calibrated."""
+    unknown = [r for r in requests if r.group not in best]
+    found = iter(other(unknown) if unknown else [])
+    return [(best[r.group],) if r.group in best else next(found) for r in requests]

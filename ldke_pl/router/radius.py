@@ -47,8 +47,8 @@ class RadiusRouter:
         # A text-only edit has no picture to compare; a text-only query has none that could be the edit's.
         no_picture = torch.where(queries["seen"] > 0, torch.inf, 0.0)
         visual = torch.where(edits["seen"].T > 0, torch.where(queries["seen"] > 0, visual, torch.inf), no_picture)
-        within: Tensor = 1 - torch.maximum(semantic, visual) / 2
-        return within.clamp(0, 1)
+        within: Tensor = (1 - torch.maximum(semantic, visual) / 2).clamp(0, 1)
+        return within
 
     def _key(self, request: EditRequest) -> Key:
         asked = [Question(request.image, p) for p in (request.prompt, PREFIX + request.prompt, NEUTRAL)]
@@ -67,7 +67,8 @@ class RadiusRouter:
 def _radius(states: Tensor) -> Tensor:
     """From the states of the edit, its near and its far example, (3, width)."""
     near, far = _distance(states[:1], states[1:]).squeeze(0)
-    return (BALANCE * near + (1 - BALANCE) * far).clamp_min(1e-6)
+    radius: Tensor = BALANCE * near + (1 - BALANCE) * far
+    return radius.clamp_min(1e-6)
 
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:

@@ -227,8 +227,8 @@ def finish(session: Session, rows: Sequence[ProbeResult], agreement: float) -> N
     methods: dict[str, Any] = {
         **summarise(rows, index_sizes=sizes, held_out_relations=held_out, resamples=config.run.resamples)
     }
-    for name, costs in session.costs.items():
-        methods[name] |= costs.figures()
+    for name in methods:
+        methods[name] |= session.costs[name].figures()
         if not config.editor[name].routed:
             for mode in config.run.modes:  # it goes everywhere: there is no decision to rate
                 methods[name].get(mode, {}).pop("router", None)

@@ -23,6 +23,14 @@ PROGRAMS: dict[str, tuple[type, Callable[[Any], None]]] = {
 }
 
 
+Change = Callable[[Path], object]
+"""Something done to a file or folder."""
+
+SMALL = ["router=radius", "data.limit=2", "editor=no_edit", "run.protocols=[generate]", "logger=none"]
+EDITING = [*SMALL, "editor=[ldke,no_edit]", "editor.ldke.steps=5", "editor.ldke.batch_size=1"]
+"""Runs of a second or two: without and with an edit."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a command left: exit status and what it wrote."""
@@ -62,3 +70,23 @@ def write_rows(folder: Path, split: str, rows: Sequence[dict[str, Any]]) -> Path
     path = folder / f"{split}.json"
     path.write_text(json.dumps(list(rows)), encoding="utf-8")
     return path
+
+
+def check_fault(outcome: Outcome, *culprits: str) -> None:
+    """One error that names all ``culprits`` and comes with a hint."""
+    assert outcome.status == 2, outcome.out[-300:]
+    assert outcome.err.count("error:") == 1, outcome.err
+    assert "Traceback" not in outcome.err
+    assert "hint:" in outcome.err
+    for culprit in culprits:
+        assert culprit in outcome.err
+
+
+def cut(name: str) -> Change:
+    """Leave the first half of a file."""
+
+    def change(folder: Path) -> None:
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: len(content) // 2])
+
+    return change

@@ -1,12 +1,17 @@
 """One tiny model and one small data set for all tests of the commands."""
 
+import copy
 import json
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from commands import write_rows
+from commands import Change, write_rows
 
 from ldke_pl.atlas.cases import CaseWriter, background, picture
 from ldke_pl.atlas.pretrain import build_model, write_model
@@ -55,3 +60,24 @@ def draw_named(country: Country, text: str, root: Path) -> None:
 def tiny(model_folder: Path, data_root: Path, tmp_path: Path) -> list[str]:
     """Arguments that make a run of either command take seconds; its folder is ``tmp_path / "run"``."""
     return [f"model.name={model_folder}", f"data.root={data_root}", f"run.dir={tmp_path / 'run'}", "run.resamples=20"]
+
+
+@pytest.fixture
+def changed_data(data_root: Path, tmp_path: Path) -> Callable[..., str]:
+    """A copy of the data with a row altered, or a picture damaged, as an argument."""
+
+    def make(alter: Callable[[list[dict[str, Any]]], object], damage: Change | None = None, key: str = "image") -> str:
+        root = tmp_path / "data"
+        rows = copy.deepcopy(json.loads((data_root / "edit-eval.json").read_text())[:2])
+        alter(rows)
+        write_rows(root, "edit-eval", rows)
+        shutil.copytree(data_root / "images", root / "images", copy_function=os.link)
+        if damage:
+            picture = root / rows[0][key]
+            content = picture.read_bytes()
+            picture.unlink()  # the other name of the same file stays whole
+            picture.write_bytes(content)
+            damage(picture)
+        return f"data.root={root}"
+
+    return make

@@ -20,9 +20,7 @@ from ldke_pl.data import EditCase, ProbeKind, parse_cases, read_cases
 Rows = list[dict[str, Any]]
 EVAL = "edit-eval"
 FITTED = ("router-train", "router-val")
-REPEATED = pytest.mark.xfail(
-    raises=AssertionError, reason="a rephrasing is drawn from the wordings that src is drawn from"
-)
+REPEATED = pytest.mark.xfail(raises=AssertionError, reason="rephrase and src are drawn from the same wordings")
 
 
 @pytest.fixture
