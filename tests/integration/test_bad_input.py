@@ -38,7 +38,7 @@ def test_truncated_picture_is_named_with_its_case(tiny: list[str], changed_data:
         (["data.limit=0"], ["data.limit: must be >= 1"]),
         (["router.layers=[99]"], ["router.layers names layer 99"]),
         (["editor=ldke", "localizer=fixed", "localizer.site=decoder.99"], ["decoder.99", "decoder.7"]),
-        (["editor=ldke", "localizer=best_fixed_per_kind"], ["needs a calibration", "ldke_pl.calibrate"]),
+        (["editor=ldke", "localizer.name=nonsense"], ["no localizer 'nonsense'", "cosine"]),
         (["editor=ldke", "editor.ldke.cls=somewhere.Editor"], ["no editor class 'somewhere.Editor'"]),
         (["model.attn_implementation=nonsense"], ["nonsense"]),
     ],

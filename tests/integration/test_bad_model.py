@@ -64,11 +64,11 @@ def router_folder(model_folder: Path, data_root: Path, tmp_path_factory: pytest.
 @pytest.mark.parametrize(
     ("change", "culprits"),
     [
-        (lambda folder: (folder / "router.safetensors").unlink(), ["router.safetensors"]),
-        (cut("router.safetensors"), ["cannot be read"]),
-        (cut("router.json"), ["cannot be read"]),
-        (lambda folder: (folder / "router.json").write_text("[]"), ["cannot be used"]),
-        (cut("localizer.json"), ["localizer.json"]),
+        (lambda folder: (folder / "router.safetensors").unlink(), ["router.safetensors", "train.py"]),
+        (cut("router.safetensors"), ["cannot be read", "train.py"]),
+        (cut("router.json"), ["cannot be read", "train.py"]),
+        (lambda folder: (folder / "router.json").write_text("[]"), ["cannot be used", "train.py"]),
+        (cut("localizer.json"), ["localizer.json", "ldke_pl.calibrate"]),
     ],
     ids=["no weights", "truncated weights", "truncated description", "no description", "truncated calibration"],
 )
@@ -78,7 +78,7 @@ def test_damaged_router_is_named(
     copied = Path(shutil.copytree(router_folder, tmp_path / "router"))
     change(copied)
     outcome = call_command("edit", [*tiny, *SMALL[1:], f"model.router={copied}"])
-    check_fault(outcome, str(copied), "train.py", *culprits)
+    check_fault(outcome, str(copied), *culprits)
 
 
 def test_router_of_another_base_is_refused(

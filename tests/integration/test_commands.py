@@ -245,16 +245,7 @@ def test_sweep_runs_offline_with_wandb(tiny: list[str], tmp_path: Path) -> None:
     assert (saved["localizer"]["tau"], saved["localizer"]["max_sites"]) == (0.5, 4)
 
 
-@pytest.mark.parametrize(
-    "choice",
-    [
-        "run.modes=[single]",
-        "run.modes=[joint]",
-        "run.protocols=[masked]",
-        "run.seeds=[0,1]",
-        "logger=none",
-    ],
-)
+@pytest.mark.parametrize("choice", ["run.modes=[joint]", "run.protocols=[masked]", "run.seeds=[0,1]"])
 def test_parts_of_the_evaluation_can_be_chosen(tiny: list[str], tmp_path: Path, choice: str) -> None:
     small = ["router=radius", "data.limit=1", "editor.ldke.steps=1", "editor.ft_l.steps=1", "run.protocols=[generate]"]
     assert call_command("edit", [*tiny, *small, choice]).status == 0
