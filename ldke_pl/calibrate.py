@@ -4,8 +4,8 @@
 
 Every validation edit is made at every site alone and judged by its routed quality (mean score over the averaged probe
 kinds): the exhaustive truth. Each localizer is then credited with the quality of the sites it would have chosen.
-Writes ``localizers.json`` into the run folder, and beside the router ``localizer.json``: how each score is
-standardised, the readout, and the best fixed site of every kind.
+Writes ``localizers.json`` into the run folder, and ``localizer.json`` beside the model's router, or into the run folder
+where it has none: how each score is standardised, the readout, and the best fixed site of every kind.
 """
 
 import json
@@ -13,8 +13,6 @@ import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import lightning as L
 import numpy as np
@@ -23,28 +21,27 @@ from rich.console import Console
 from torch import Tensor
 
 from ldke_pl.backbone import CONNECTOR
-from ldke_pl.backbone.load import ATLAS_ROUTER
-from ldke_pl.config import CONF_DIR, EditConfig, load_config
+from ldke_pl.config import EditConfig
 from ldke_pl.data import AVERAGED_KINDS, EditCase, EditRequest
 from ldke_pl.edits import Edit
-from ldke_pl.errors import LDKEError
 from ldke_pl.localize import build_localizer
 from ldke_pl.localize.calibration import calibrate_standard
 from ldke_pl.localize.controls import CONTROLS
 from ldke_pl.localize.gradients import SCORES, gradient_scores
 from ldke_pl.localize.readout import fit_readout
 from ldke_pl.metrics.evaluator import Evaluator, Run
-from ldke_pl.runtime.editing import Session, make_edits, prepare
+from ldke_pl.runtime import main
+from ldke_pl.runtime.editing import Session, make_edits, prepare, router_folder
 
 SPLIT = "router-val"
 METHOD = "ldke"
 
 
-def calibrate(config: EditConfig, console: Console) -> dict[str, Any]:
+def run_calibrate(config: EditConfig) -> None:
     """Run the whole comparison and write its results."""
     config = replace(config, data=replace(config.data, split=SPLIT))
     L.seed_everything(config.run.seeds[0], verbose=False)
-    session = prepare(config, console)
+    session = prepare(config, Console())
     session.calibration = calibrate_standard(session.backbone, session.requests)
     quality = exhaustive(session)
     groups = [case.group for case in session.cases]
@@ -58,9 +55,8 @@ def calibrate(config: EditConfig, console: Console) -> dict[str, Any]:
     found["readout"] = _by_group(cross_validated(scores, truth, [case.entity for case in session.cases]), groups)
     results = {"n": len(groups), "sites": table, "best_fixed": session.calibration.best_fixed, "localizers": found}
     (session.folder / "localizers.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    beside = Path(config.model.router) if config.model.router else ATLAS_ROUTER
-    session.calibration.save(beside / "localizer.json")
-    return results
+    session.calibration.save((router_folder(config) or session.folder) / "localizer.json")
+    session.console.print_json(data=results)
 
 
 def cross_validated(
@@ -132,17 +128,5 @@ def _by_group(values: Sequence[float], groups: Sequence[str]) -> dict[str, float
     return {name: round(float(np.mean(v)), 4) for name, v in split.items()}
 
 
-def main(arguments: list[str]) -> int:
-    """Calibrate with the settings of ``edit.py``; returns the exit status."""
-    console = Console()
-    try:
-        results = calibrate(load_config(EditConfig, CONF_DIR / "edit.yaml", arguments), console)
-    except LDKEError as fault:
-        console.print(f"error: {fault}", style="bold red", markup=False)
-        return 2
-    console.print_json(data=results)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(EditConfig, "edit.yaml", run_calibrate))

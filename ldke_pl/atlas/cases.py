@@ -15,7 +15,7 @@ import numpy as np
 from ldke_pl.atlas.render import HELD_OUT as UNUSUAL
 from ldke_pl.atlas.render import USUAL, render
 from ldke_pl.atlas.wording import HELD_OUT as N_HELD_OUT
-from ldke_pl.atlas.wording import QUESTIONS, ask, hop_subject, wordings
+from ldke_pl.atlas.wording import QUESTIONS, THIS, ask, hop_subject, wordings
 from ldke_pl.atlas.world import ATTRIBUTES, BACKGROUNDS, HOPS, SEEN, Country, World
 
 EVAL = "edit-eval"
@@ -125,7 +125,7 @@ class CaseWriter:
         edit = self.rng.randrange(PICTURES // 2)
         row = self._row(x, "entity", "name", y.name, x.name, edit)
         row["joint"] = k == 0 and x.name in self.joint_entity
-        probes = [*self._generality(x, "name", y.name, edit, row["rephrase"]), *self._look_alike(x, "name", edit)]
+        probes = [*self._generality(x, "name", y.name, edit, row), *self._look_alike(x, "name", edit)]
         for relation in self.rng.sample(SEEN, 3):
             probes.append(self._pictured("finegrained_locality", x, edit, relation))
         for i, attribute in enumerate(ATTRIBUTES):
@@ -150,7 +150,7 @@ class CaseWriter:
         edit = self.rng.randrange(PICTURES // 2)
         row = self._row(x, "attribute", attribute, value, x.facts[attribute], edit)
         row["joint"] = x.name not in self.joint_entity
-        probes = [*self._generality(x, attribute, value, edit, row["rephrase"]), *self._look_alike(x, attribute, edit)]
+        probes = [*self._generality(x, attribute, value, edit, row), *self._look_alike(x, attribute, edit)]
         others = self.rng.sample([a for a in ATTRIBUTES if a != attribute], 4)
         for relation in ("name", *others[:2], self.rng.choice(SEEN)):
             probes.append(self._pictured("finegrained_locality", x, edit, relation))
@@ -170,9 +170,10 @@ class CaseWriter:
         far, relative = self.rng.sample([c for c in self.untouched if c.family != x.family], 2)
         asked = relation if self.rng.random() < 0.5 else self.rng.choice(("name", *ATTRIBUTES))
         known = self.rng.choice(ATTRIBUTES)
+        source = self._ask(relation)
         return {
-            "src": self._ask(relation),
-            "rephrase": self._ask(relation, held_out=self.held_out),
+            "src": source,
+            "rephrase": self._other_wording(relation, source),
             "pred": old,
             "alt": target,
             "image": picture(x, edit),
@@ -191,10 +192,9 @@ class CaseWriter:
             "entities": {"loc": far.name, "m_loc": relative.name},
         }
 
-    def _generality(self, x: Country, relation: str, target: str, edit: int, rephrase: str) -> Iterator[Row]:
+    def _generality(self, x: Country, relation: str, target: str, edit: int, row: Row) -> Iterator[Row]:
         """A second rephrasing, a second new rendering, and one value's hop: text locality far from any country."""
-        others = [q for q in wordings(relation, held_out=self.held_out) if q.format("this country") != rephrase]
-        prompt = self.rng.choice(others).format("this country")
+        prompt = self._other_wording(relation, row["src"], row["rephrase"])
         yield self._probe("text_generality", x, relation, prompt, target, picture(x, edit))
         number = self.rng.randrange(PICTURES // 2, PICTURES)
         image = picture(x, number, held_out=self.held_out)
@@ -234,6 +234,11 @@ class CaseWriter:
     def _ceiling(self, y: Country, probe: Row) -> Row:
         """The same question on a picture of the country whose answer it is."""
         return {"image": picture(y, self.rng.randrange(PICTURES)), "prompt": probe["prompt"]}
+
+    def _other_wording(self, relation: str, *taken: str) -> str:
+        """A question about this country in none of the wordings that are taken."""
+        asked = [q.format(THIS) for q in wordings(relation, held_out=self.held_out)]
+        return self.rng.choice([q for q in asked if q not in taken])
 
     def _ask(self, relation: str, subject: str = "this country", *, held_out: bool = False) -> str:
         count, total = len(wordings(relation, held_out=held_out)), len(QUESTIONS[relation])

@@ -1,4 +1,4 @@
-"""Train the Atlas MLLM in six stages, each checkpointed, so that a stopped run goes on where it was.
+"""Train the Atlas MLLM in seven stages, each checkpointed, so that a stopped run goes on where it was.
 
     python -m ldke_pl.atlas.pretrain [folder]
 
@@ -8,6 +8,7 @@
 4. ``connector``: tower and connector, the same task told in the decoder's own word embeddings; the decoder is frozen.
 5. ``describe``: the decoder alone, mostly on reading what is seen out of a mention, which stage 1 leaves untold.
 6. ``instruct``: everything together, on names, what is seen, shown attributes, and the text of stage 1.
+7. ``settle``: the same at a lower rate, which pictures gain from longer than text does.
 
 The decoder never sees a picture while it learns the facts, and half of the picture x attribute pairs are never asked:
 what the finished model answers about them is composed, as in the large MLLMs that this one stands for. Trained through
@@ -50,7 +51,7 @@ class Plan:
     """How long each stage runs; the tests use a far smaller one.
 
     Args:
-        text, tower, caption, connector, describe, instruct: optimisation steps of the stages.
+        text, tower, caption, connector, describe, instruct, settle: optimisation steps of the stages.
         batch: conversations (pictures for the tower) per step.
     """
 
@@ -60,6 +61,7 @@ class Plan:
     connector: int = 2000
     describe: int = 400
     instruct: int = 300
+    settle: int = 400
     batch: int = 64
 
 
@@ -101,18 +103,18 @@ class Pretraining:
         self.model = build_model(len(self.tokenizer))
 
     def run(self) -> None:
-        """Run every stage that has no checkpoint yet, then write the finished model."""
+        """Go on after the last stage that has a checkpoint, then write the finished model."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        stages = (self.text, self.tower, self.caption, self.connector, self.describe, self.instruct)
-        for number, stage in enumerate(stages):
-            path = self.folder / f"{number + 1}-{stage.__name__}.safetensors"
-            if path.exists():
-                self.model.load_state_dict(load_file(path), strict=False)
-                log.info("%s: loaded from %s", stage.__name__, path)
-                continue
+        stages = (self.text, self.tower, self.caption, self.connector, self.describe, self.instruct, self.settle)
+        paths = [self.folder / f"{n}-{stage.__name__}.safetensors" for n, stage in enumerate(stages, 1)]
+        done = max((n for n, path in enumerate(paths, 1) if path.exists()), default=0)
+        if done:
+            self.model.load_state_dict(load_file(paths[done - 1]), strict=False)
+            log.info("went on from %s", paths[done - 1])
+        for number in range(done, len(stages)):
             self._seed(number)
-            stage()
-            self._save(path)
+            stages[number]()
+            self._save(paths[number])
         write_model(self.model, self.tokenizer, self.folder / "model")
 
     def _seed(self, number: int) -> None:
@@ -204,9 +206,16 @@ class Pretraining:
 
     def instruct(self) -> None:
         """Stage 6: all weights, batches with pictures and batches of text in turn."""
+        self._together("instruct", self.plan.instruct, 5e-4)
+
+    def settle(self) -> None:
+        """Stage 7: stage 6 again, at a lower rate."""
+        self._together("settle", self.plan.settle, 3e-4)
+
+    def _together(self, stage: str, steps: int, lr: float) -> None:
         sources = cycle([iter(self._buckets(self.corpus.picture)), iter(self._buckets(self.corpus.text))])
         losses = (next(source) for source in sources)
-        self._optimise("instruct", [*self.model.parameters()], self.plan.instruct, 5e-4, losses)
+        self._optimise(stage, [*self.model.parameters()], steps, lr, losses)
 
     def _optimise(
         self, stage: str, chosen: list[nn.Parameter], steps: int, lr: float, losses: Iterable[Tensor]
@@ -220,7 +229,7 @@ class Pretraining:
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, lr, total_steps=steps, pct_start=0.1)
         stream, start, recent = iter(losses), time.monotonic(), 0.0
         for step in range(1, steps + 1):
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=_has_bfloat16()):
                 loss = next(stream)
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(chosen, 1.0)
@@ -284,6 +293,11 @@ class Pretraining:
         pixels = torch.from_numpy(np.stack([np.asarray(image) for image in drawn])).permute(0, 3, 1, 2) / 255
         normalised: Tensor = (pixels - self._mean) / self._deviation
         return normalised
+
+
+def _has_bfloat16() -> bool:
+    """Whether this processor computes in bfloat16; where it does not, emulation takes thirty times as long as fp32."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def write_model(model: LlavaForConditionalGeneration, tokenizer: object, folder: Path) -> None:

@@ -31,16 +31,16 @@ def captured(modules: Mapping[str, nn.Module], *, keep_graph: bool = False) -> I
     """Collect the outputs of ``modules`` by name during the forward passes inside; a later pass replaces an earlier.
 
     Args:
-        keep_graph: keep the outputs in the autograd graph and retain their gradients.
+        keep_graph: keep the outputs in the autograd graph, which begins at the lowest of them if not before.
     """
     outputs: dict[str, Tensor] = {}
 
     def recorder(name: str) -> Hook:
         def record(_module: nn.Module, _inputs: tuple[Any, ...], output: Any) -> None:
             tensor = first_tensor(output)
-            if keep_graph:
-                # With every weight frozen, the lowest captured output is where the graph begins.
-                tensor.requires_grad_(True) if tensor.is_leaf else tensor.retain_grad()
+            if keep_graph and not tensor.requires_grad:
+                # Every weight is frozen, so that something has to begin the graph.
+                tensor.requires_grad_(True)
             outputs[name] = tensor if keep_graph else tensor.detach()
 
         return record

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -84,13 +85,14 @@ def load_backbone(config: ModelConfig) -> Backbone:
     """Load ``config.name``: ``atlas``, a folder, or a hub id.
 
     Raises:
-        ModelError: there is no such model, or it cannot be read.
+        ModelError: there is no such model, it cannot be read, or weights are missing.
     """
     source = str(ATLAS) if config.name == "atlas" else config.name
     with _quiet():
         try:
-            model = AutoModelForImageTextToText.from_pretrained(
+            found: Any = AutoModelForImageTextToText.from_pretrained(
                 source,
+                output_loading_info=True,
                 dtype=config.dtype,
                 revision=config.revision,
                 attn_implementation=config.attn_implementation,
@@ -105,6 +107,12 @@ def load_backbone(config: ModelConfig) -> Backbone:
                 f"The model {config.name!r} cannot be loaded: {str(fault).splitlines()[0]}",
                 "set model.name to 'atlas', to a folder written by save_pretrained, or to a hub id",
             ) from fault
+    model, report = found
+    if missing := sorted(report["missing_keys"]):
+        raise ModelError(
+            f"The model {config.name!r} lacks {len(missing)} of its weights, the first of them {missing[0]}.",
+            "set model.name to a complete model: weights drawn at random would be edited as if they were its own",
+        )
     return Backbone(model, processor, config.name, config.revision)
 
 

@@ -53,7 +53,8 @@ class EditRequest:
         image: the picture the fact is about, or None for a text-only edit.
         prompt: the question, without chat template; not empty.
         target: the answer the edited model must give; not empty.
-        group: kind of edit, where the data says so. Only the localizer ``best_fixed_per_kind`` reads it.
+        group: kind of edit, where the data says so. The localizer
+            ``best_fixed_per_kind`` and the editors' propagation read it.
     """
 
     image: ImageSource | None

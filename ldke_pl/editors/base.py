@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ldke_pl.backbone import Backbone
 from ldke_pl.config import EditorConfig
@@ -22,6 +22,18 @@ class Editor(Protocol):
 
     def edit(self, requests: Sequence[EditRequest], *, seed: int = 0) -> list[Edit]:
         """Solve each request by itself; how requests are batched changes speed and nothing else.
+
+        Raises:
+            EditError: a request cannot be written.
+        """
+
+
+@runtime_checkable
+class JointEditor(Editor, Protocol):
+    """A method without router: applied together, its edits are one change of the model that every input meets."""
+
+    def edit_together(self, requests: Sequence[EditRequest], *, seed: int = 0) -> Edit:
+        """One edit that writes all requests.
 
         Raises:
             EditError: a request cannot be written.

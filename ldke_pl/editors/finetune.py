@@ -6,10 +6,20 @@ changed weight, so that edits stay apart; Adam without weight decay; the views, 
 ``conf/editor/ft_l.yaml`` and ``ft_v.yaml``, where the published single view is ``views=1``.
 """
 
-from ldke_pl.editors.ldke import LDKE
+from collections.abc import Sequence
+
+from ldke_pl.data import EditRequest
+from ldke_pl.editors.ldke import LDKE, finished
+from ldke_pl.editors.optimise import optimise_shared
+from ldke_pl.edits import Edit
 
 
 class FineTune(LDKE):
     """A full-rank update at a fixed site."""
 
     full_rank = True
+
+    def edit_together(self, requests: Sequence[EditRequest], *, seed: int = 0) -> Edit:
+        """See :meth:`ldke_pl.editors.base.JointEditor.edit_together`."""
+        sites = self.sites(requests[:1])[0]
+        return finished(optimise_shared(self.backbone, requests, sites[0], self.config, seed=seed), sites)

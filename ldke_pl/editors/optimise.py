@@ -14,12 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ldke_pl.backbone import Backbone
+from ldke_pl.backbone import CONNECTOR, Backbone
 from ldke_pl.backbone.forward import answer_logits
-from ldke_pl.backbone.hooks import reused
+from ldke_pl.backbone.hooks import captured, reused
+from ldke_pl.backbone.prompts import IGNORE
 from ldke_pl.config import EditorConfig
 from ldke_pl.data import EditRequest, Question, load_image
 from ldke_pl.data.views import augmented_views
+from ldke_pl.editors.propagation import Distance, Teacher, read_teachers
 from ldke_pl.edits import Delta, applied, request_id
 from ldke_pl.errors import EditError
 
@@ -35,7 +37,8 @@ class Problem:
         request: the fact to write.
         name: id from the request's content; seeds views and initial factors.
         deltas: leaf factors per linear layer.
-        loss: objective at the last step, nats per answer token.
+        teacher: what the question should be read as, if the edit propagates.
+        loss: objective at the last step: nats per answer token, and the weighted distance from the teacher.
         steps: optimisation steps taken.
         done: whether the loss has fallen below the stop value.
     """
@@ -44,6 +47,7 @@ class Problem:
     name: str
     questions: list[Question]
     deltas: dict[str, Delta]
+    teacher: Teacher | None = None
     loss: float = math.inf
     steps: int = 0
     done: bool = False
@@ -61,7 +65,7 @@ def optimise(
     seed: int,
     full_rank: bool = False,
 ) -> list[Problem]:
-    """Minimise each edit's cross-entropy over its views until it stops or the steps run out.
+    """Minimise each edit's objective over its views until it stops or the steps run out.
 
     Args:
         sites: sites to write to, per request.
@@ -72,17 +76,21 @@ def optimise(
             callers keep batches small and store finished ones.
     """
     problems = [_problem(backbone, r, s, config, seed, full_rank) for r, s in zip(requests, sites, strict=True)]
-    optimiser = torch.optim.Adam([p for problem in problems for p in problem.parameters()], lr=config.lr)
+    if config.propagation_weight:
+        _teach(backbone, [p for p, s in zip(problems, sites, strict=True) if _propagates(p.request, s, config)])
+    optimiser = torch.optim.Adam(
+        [p for problem in problems for p in problem.parameters()], lr=config.lr, eps=config.eps
+    )
     vision = backbone.model.get_encoder(modality="image")
     cached = nullcontext() if vision is backbone.model else reused(vision)
     with torch.inference_mode(False), torch.enable_grad(), cached:
-        running, batch = problems, _Batch(backbone, problems)
+        running, batch = problems, _Batch(backbone, problems, config)
         for step in range(config.steps):
             running = [p for p in running if not p.done]
             if not running:
                 break
             if len(running) <= _REBUILD * len(batch.problems):
-                batch = _Batch(backbone, running)
+                batch = _Batch(backbone, running, config)
             losses = batch.losses()
             _record(batch.problems, losses, step, config.stop_loss)
             objective = sum(loss for p, loss in zip(batch.problems, losses, strict=True) if not p.done)
@@ -96,6 +104,52 @@ def optimise(
     return problems
 
 
+def optimise_shared(
+    backbone: Backbone,
+    requests: Sequence[EditRequest],
+    site: str,
+    config: EditorConfig,
+    *,
+    seed: int,
+) -> Problem:
+    """One full-rank update for all requests, as plain fine-tuning makes it: ``config.steps`` passes over them.
+
+    Raises:
+        EditError: a request is unusable, or a loss is not a number.
+    """
+    problems = [_problem(backbone, r, (site,), config, seed, full_rank=True) for r in requests]
+    shared = problems[0]
+    for problem in problems:
+        problem.deltas = shared.deltas
+    optimiser = torch.optim.Adam(shared.parameters(), lr=config.lr, eps=config.eps)
+    size = config.batch_size
+    with torch.inference_mode(False), torch.enable_grad():
+        batches = [_Batch(backbone, problems[i : i + size], config) for i in range(0, len(problems), size)]
+        for step in range(config.steps):
+            for batch in batches:
+                losses = batch.losses()
+                _record(batch.problems, losses, step, stop_loss=0.0)
+                optimiser.zero_grad()
+                torch.stack(losses).mean().backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+            if sum(p.loss for p in problems) / len(problems) < config.stop_loss:
+                break
+    return shared
+
+
+def _propagates(request: EditRequest, sites: tuple[str, ...], config: EditorConfig) -> bool:
+    """Whether the target says what the picture shows: an edit of unknown kind does if the connector is its site."""
+    if request.image is None:
+        return False
+    return request.group in config.propagation_groups or (not request.group and CONNECTOR in sites)
+
+
+def _teach(backbone: Backbone, problems: Sequence[Problem]) -> None:
+    if problems:
+        for problem, teacher in zip(problems, read_teachers(backbone, [p.request for p in problems]), strict=True):
+            problem.teacher = teacher
+
+
 def _norm(problem: Problem) -> Tensor:
     """Squared norm of the last factors: zero at the start, and zero only where nothing is written."""
     return torch.stack([d.factors[-1].square().sum() for d in problem.deltas.values()]).sum()
@@ -104,8 +158,8 @@ def _norm(problem: Problem) -> Tensor:
 class _Batch:
     """The views of some edits as one padded batch, on the model's device."""
 
-    def __init__(self, backbone: Backbone, problems: list[Problem]) -> None:
-        self.backbone, self.problems = backbone, problems
+    def __init__(self, backbone: Backbone, problems: list[Problem], config: EditorConfig) -> None:
+        self.backbone, self.problems, self.weight = backbone, problems, config.propagation_weight
         questions = [q for p in problems for q in p.questions]
         answers = [p.request.target for p in problems for _ in p.questions]
         batch, self.labels = backbone.prompts.encode_answers(questions, answers)
@@ -113,12 +167,17 @@ class _Batch:
         self.labels = self.labels.to(backbone.device)
         self.rows = torch.tensor([i for i, p in enumerate(problems) for _ in p.questions])
         self.images = torch.tensor([i for i, p in enumerate(problems) for q in p.questions if q.image is not None])
+        prompt = self.batch["attention_mask"].bool() & (self.labels == IGNORE)
+        teachers = [p.teacher for p in problems for _ in p.questions]
+        self.distance = Distance(backbone, teachers, self.batch["input_ids"], prompt)
 
     def losses(self) -> list[Tensor]:
-        """The objective of each edit: its views' mean loss."""
+        """The objective of each edit: the mean over its views."""
         deltas = [p.deltas for p in self.problems]
-        with applied(self.backbone, deltas, self.rows, self.images if len(self.images) else None):
+        watched = captured(self.distance.watched(), keep_graph=True)
+        with applied(self.backbone, deltas, self.rows, self.images if len(self.images) else None), watched as states:
             per_row = answer_logits(self.backbone, self.batch, self.labels).loss_per_row()
+        per_row = per_row + self.weight * self.distance.per_row(states)
         rows = self.rows.to(per_row.device)
         return [per_row[rows == i].mean() for i in range(len(self.problems))]
 

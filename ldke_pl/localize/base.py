@@ -17,7 +17,7 @@ from torch import Tensor
 from ldke_pl.backbone import CONNECTOR, Backbone
 from ldke_pl.config import LocalizerConfig
 from ldke_pl.data import EditRequest
-from ldke_pl.errors import ArtefactError, ConfigError
+from ldke_pl.errors import ArtefactError, ConfigError, EditError
 from ldke_pl.localize.controls import CONTROLS
 from ldke_pl.localize.gradients import SCORES, gradient_scores
 from ldke_pl.localize.readout import Readout
@@ -119,6 +119,11 @@ def _by_score(
 ) -> list[tuple[str, ...]]:
     sites = list(backbone.sites)
     found = gradient_scores(backbone, requests)
+    if not all(bool(values.isfinite().all()) for values in found.values()):
+        raise EditError(
+            f"The localizer's scores are not numbers, in a batch of edits from {requests[0].prompt!r} on.",
+            "check the model's weights for values that are not numbers, or load it in another model.dtype",
+        )
     if config.name == "readout" and calibration.readout is not None:
         scores = calibration.readout.predict(found)
     else:

@@ -33,16 +33,17 @@ def gradient_scores(backbone: Backbone, requests: Sequence[EditRequest]) -> dict
     batch, labels = batch.to(backbone.device), labels.to(backbone.device)
     modules = {name: site.output for name, site in backbone.sites.items()}
     with torch.inference_mode(False), torch.enable_grad(), captured(modules, keep_graph=True) as states:
-        losses = answer_logits(backbone, batch, labels).loss_per_row()
-        losses.sum().backward()  # type: ignore[no-untyped-call]
+        total = answer_logits(backbone, batch, labels).loss_per_row().sum()
+        found = torch.autograd.grad(total, [*states.values()], materialize_grads=True)
+    gradients = dict(zip(states, found, strict=True))
     looked_at = _positions(backbone, batch["input_ids"], batch["attention_mask"], labels)
     with_image = torch.tensor([q.image is not None for q in questions], device=backbone.device)
     columns = []
     for name in backbone.sites:
         if name == CONNECTOR:
-            columns.append(_connector_scores(states.get(name), with_image))
+            columns.append(_connector_scores(states.get(name), gradients.get(name), with_image))
         else:
-            columns.append(_site_scores(states[name], looked_at))
+            columns.append(_site_scores(states[name], gradients[name], looked_at))
     return {score: torch.stack([c[score] for c in columns], 1).cpu() for score in SCORES}
 
 
@@ -53,9 +54,8 @@ def _positions(backbone: Backbone, ids: Tensor, attention: Tensor, labels: Tenso
     return torch.where(image.any(1, keepdim=True), image, prompt)
 
 
-def _site_scores(states: Tensor, looked_at: Tensor) -> dict[str, Tensor]:
-    """Scores of one site from its states (2B, seq, width) and their gradients."""
-    gradients = _gradient(states)
+def _site_scores(states: Tensor, gradients: Tensor, looked_at: Tensor) -> dict[str, Tensor]:
+    """Scores of one site from its states and their gradients, (2B, seq, width) each."""
     half = len(states) // 2
     old, new = gradients[:half].float(), gradients[half:].float()
     weight = looked_at[half:].float()
@@ -68,16 +68,13 @@ def _site_scores(states: Tensor, looked_at: Tensor) -> dict[str, Tensor]:
     return scores | {"attribution": scores["attribution"].abs()}
 
 
-def _connector_scores(states: Tensor | None, with_image: Tensor) -> dict[str, Tensor]:
+def _connector_scores(states: Tensor | None, gradients: Tensor | None, with_image: Tensor) -> dict[str, Tensor]:
     """The same for the connector, whose states (2 * pictures, tokens, width) are one entry per picture."""
     half = with_image.shape[0]
     scores = {name: torch.zeros(half, device=with_image.device) for name in SCORES}
-    if states is not None:
-        found = _site_scores(states, torch.ones(states.shape[:2], dtype=torch.bool, device=states.device))
+    if states is not None and gradients is not None:
+        everywhere = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
+        found = _site_scores(states, gradients, everywhere)
         for name in SCORES:
             scores[name][with_image] = found[name]
     return scores
-
-
-def _gradient(states: Tensor) -> Tensor:
-    return states.grad if states.grad is not None else torch.zeros_like(states)

@@ -97,9 +97,15 @@ class Evaluator:
             found[batch] = router.relevance(features, keys).cpu()
         return found
 
-    def forced(self, edits: Sequence[Edit]) -> Answers:
-        """Answers with every probe under its own case's edit, whatever a router would say."""
-        return self._answers(range(len(self.items)), {i: edits[own] for i, own in enumerate(self._own)})
+    def forced(self, edits: Sequence[Edit], together: Sequence[int] | None = None) -> Answers:
+        """Answers with every probe under its own case's edit, whatever a router would say.
+
+        Args:
+            together: positions of the cases whose probes are asked; None for all.
+        """
+        if not any(edit.deltas for edit in edits):
+            return self.before
+        return self._answers(self._wanted(together), {i: edits[own] for i, own in enumerate(self._own)})
 
     def rows(
         self,

@@ -36,8 +36,7 @@ class EditingModule(L.LightningModule):
     def predict_step(self, batch: Sequence[EditRequest], batch_idx: int) -> list[Edit]:
         """Solve one chunk of requests."""
         start = time.perf_counter()
-        with torch.autocast(self.device.type, enabled=False):
-            edits = self.editor.edit(batch, seed=self.seed)
+        edits = self.editor.edit(batch, seed=self.seed)
         self.seconds += time.perf_counter() - start
         self._log(edits)
         self.edits += edits

@@ -1,7 +1,8 @@
 """Training pairs of the router, from any data set's cases: features, and which edit and query belong together. Ours.
 
 A probe of a case is relevant to its edit unless it tests locality. A probe of another case is irrelevant, unless both
-are about the same entity: then the data does not say, and the pair is not used.
+are about the same entity: then the data does not say, and the pair is not used. It does say where the one edit's
+locality probes ask what the other edit is about: those two edits leave each other alone.
 """
 
 import hashlib
@@ -29,6 +30,7 @@ class PairTable:
         relevant: whether a probe is relevant to its own case's edit, (probes,) bool.
         edit_entity, probe_entity: entity numbers; -1 where the data names none.
         kinds: probe kind per probe.
+        apart: whether a case is known to leave alone what a probe's own edit is about, (probes, cases) bool.
     """
 
     edits: Features
@@ -39,12 +41,13 @@ class PairTable:
     edit_entity: Tensor
     probe_entity: Tensor
     kinds: list[str]
+    apart: Tensor
 
     def labels(self, cases: Tensor, probes: Tensor) -> Tensor:
         """1 relevant, 0 irrelevant, -1 unknown, (probes, cases)."""
         own = self.owner[probes][:, None] == cases[None]
         about, entity = self.probe_entity[probes][:, None], self.edit_entity[cases][None]
-        unknown = (about == entity) & (about >= 0)
+        unknown = (about == entity) & (about >= 0) & ~self.apart[probes][:, cases]
         labels = torch.where(unknown, -1, 0)
         return torch.where(own, self.relevant[probes][:, None].long(), labels)
 
@@ -78,7 +81,19 @@ def read_pairs(
         edit_entity=torch.tensor([names[c.entity] for c in cases]),
         probe_entity=torch.tensor([names.get(p.entity, -1) for p in probes]),
         kinds=[p.kind.value for p in probes],
+        apart=_apart(cases),
     )
+
+
+def _apart(cases: Sequence[EditCase]) -> Tensor:
+    """(probes, cases) bool: the case has a locality probe, in the probe's own modality, for what the probe is about.
+
+    That is its edit's relation if the probe is relevant to its edit, and else the probe's own.
+    """
+    protected = [{(p.relation, p.image is None) for p in c.probes if p.kind.is_locality} for c in cases]
+    about = [(p.relation if p.kind.is_locality else c.relation, p.image is None) for c in cases for p in c.probes]
+    columns = {key: torch.tensor([bool(key[0]) and key in p for p in protected]) for key in set(about)}
+    return torch.stack([columns[key] for key in about])
 
 
 def _features(

@@ -15,117 +15,125 @@ from ldke_pl.data import EditRequest
 from ldke_pl.router.base import Key, stacked, unstacked
 from ldke_pl.router.features import FeatureReader, Features
 
-GROUPS = 8
-"""A stream's similarity is given to the head as this many partial cosines."""
+GROUPS = 4
+"""The similarity of two pooled states is given to the head as this many partial cosines per layer."""
 
-GATE = 16
+GATE = 4
+"""Size of what the head sees of an edit's question, and of a query's, by itself: enough for what kind it is."""
+
+POOLED = (("image", "image"), ("text", "image"), ("text", "text"), ("last", "last"), ("text", "target"))
+"""Which pooled states of a query are compared with which of an edit."""
+
+LATE = (
+    ("image_tokens", "image_tokens"),
+    ("text_tokens", "image_tokens"),
+    ("image_tokens", "text_tokens"),
+    ("text_tokens", "text_tokens"),
+    ("text_tokens", "target_tokens"),
+)
+"""Which states of a query are compared with which of an edit token by token."""
 
 
 class PairClassifier(nn.Module):
     """Relevance logits of all pairs of edits and queries.
 
+    Things and questions are compared in the model's own states, so that a comparison holds for entities and relations
+    that were never trained on; learned is only what the comparisons mean for an edit and a query of their kinds.
+
     Args:
         features: numbers per stream of the feature reader.
         layers: how many layers they come from.
-        key_dim: size of each stream's projection.
         width: hidden size of the pair head.
-        dropout: fraction of features dropped in training.
+        dropout: fraction of features dropped in training, before what is learned from them.
     """
 
     centre_image: Tensor
     centre_text: Tensor
     centre_last: Tensor
 
-    def __init__(
-        self, features: int, layers: int = 1, key_dim: int = 64, width: int = 128, dropout: float = 0.1
-    ) -> None:
+    def __init__(self, features: int, layers: int = 1, width: int = 128, dropout: float = 0.1) -> None:
         super().__init__()
-        self.shape = {"features": features, "layers": layers, "key_dim": key_dim, "width": width, "dropout": dropout}
+        self.shape = {"features": features, "layers": layers, "width": width, "dropout": dropout}
         self.layers = layers
         for name in ("image", "text", "last"):
             self.register_buffer(f"centre_{name}", torch.zeros(features))
 
-        def stream(inputs: int, outputs: int = key_dim) -> nn.Sequential:
-            parts = (nn.LayerNorm(inputs), nn.Dropout(dropout), nn.Linear(inputs, outputs))
-            return nn.Sequential(*parts)
+        def gate(inputs: int) -> nn.Sequential:
+            return nn.Sequential(nn.LayerNorm(inputs), nn.Dropout(dropout), nn.Linear(inputs, GATE))
 
-        self.picture = stream(features)
-        self.edit_words = stream(2 * features)
-        self.query_words = stream(2 * features)
-        self.question = nn.Sequential(stream(2 * features, 2 * key_dim), nn.GELU(), nn.Linear(2 * key_dim, key_dim))
-        self.target = stream(features)
-        self.edit_gate = stream(3 * features, GATE)
-        self.query_gate = stream(2 * features, GATE)
+        self.edit_gate, self.query_gate = gate(3 * features), gate(2 * features)
+        similarities = len(POOLED) * layers * GROUPS + 2 * len(LATE)
+        # Cosines of a model's states lie close together: unscaled, the head would hardly see them differ.
+        self.scale = nn.BatchNorm1d(similarities)
         self.head = nn.Sequential(
-            nn.Linear(5 * (GROUPS + layers) + 2 * GATE + 2, width), nn.GELU(), nn.Linear(width, width), nn.GELU(),
+            nn.Linear(similarities + 2 * GATE + 2, width), nn.GELU(), nn.Linear(width, width), nn.GELU(),
             nn.Linear(width, 1),
         )  # fmt: skip
 
     def centre(self, queries: Features) -> None:
-        """Take the mean of training queries as the origin from which unprojected states are compared."""
+        """Take the mean of training queries as the origin from which states are compared."""
         pictured = queries["seen"][:, 0] > 0
         self.centre_image.copy_(queries["image"][pictured].mean(0) if pictured.any() else queries["image"].mean(0))
         self.centre_text.copy_(queries["text"].mean(0))
         self.centre_last.copy_(queries["last"].mean(0))
 
-    def _raw(self, features: Features) -> Features:
-        """Unprojected states, layer by layer: what is like what without any training, for things never trained on."""
-
-        def direction(states: Tensor, centre: Tensor) -> Tensor:
-            return nn.functional.normalize((states - centre).reshape(len(states), self.layers, -1), dim=-1)
-
-        raw = {
-            "raw_image": direction(features["image"], self.centre_image) * features["seen"][..., None],
-            "raw_text": direction(features["text"], self.centre_text),
-            "raw_last": direction(features["last"], self.centre_last),
-        }
-        if "target" in features:
-            raw["raw_target"] = direction(features["target"], self.centre_text)
-        return raw
-
     def embed_edits(self, edits: Features) -> Features:
-        """Project edits' features into keys."""
-        words = torch.cat([edits["text"], edits["last"]], -1)
-        return {
-            "picture": _grouped(self.picture(edits["image"])) * edits["seen"][..., None],
-            "words": _grouped(self.edit_words(words)),
-            "question": _grouped(self.question(words)),
-            "target": _grouped(self.target(edits["target"])),
-            "gate": self.edit_gate(torch.cat([words, edits["target"]], -1)),
-            "seen": edits["seen"],
-            **self._raw(edits),
-        }
+        """Turn edits' features into keys."""
+        gate = self.edit_gate(torch.cat([edits["text"], edits["last"], edits["target"]], -1))
+        return self._directions(edits) | {"gate": gate}
 
     def embed_queries(self, queries: Features) -> Features:
-        """Project queries' features."""
-        words = torch.cat([queries["text"], queries["last"]], -1)
-        return {
-            "picture": _grouped(self.picture(queries["image"])) * queries["seen"][..., None],
-            "words": _grouped(self.query_words(words)),
-            "question": _grouped(self.question(words)),
-            "gate": self.query_gate(words),
-            "seen": queries["seen"],
-            **self._raw(queries),
-        }
+        """The same for queries."""
+        return self._directions(queries) | {"gate": self.query_gate(torch.cat([queries["text"], queries["last"]], -1))}
 
     def forward(self, queries: Features, edits: Features) -> Tensor:
-        """Relevance logits, (queries, edits), from projections."""
-        pairs = (
-            ("picture", "picture"), ("words", "picture"), ("words", "words"), ("question", "question"),
-            ("words", "target"), ("raw_image", "raw_image"), ("raw_text", "raw_image"), ("raw_text", "raw_text"),
-            ("raw_last", "raw_last"), ("raw_text", "raw_target"),
-        )  # fmt: skip
-        similar = [torch.einsum("qgd,egd->qeg", queries[q], edits[e]) for q, e in pairs]
-        shape = similar[0].shape[:2]
+        """Relevance logits, (queries, edits), from embedded features."""
+        similar = [torch.einsum("qgd,egd->qeg", queries[q], edits[e]) for q, e in POOLED]
+        similar += [late_interaction(queries[q], edits[e]) for q, e in LATE]
+        scaled = torch.cat(similar, -1)
+        shape = scaled.shape[:2]
+        scaled = self.scale(scaled.flatten(0, 1)).reshape(*shape, -1)
         alone = [_spread(queries[n], shape, 1) for n in ("gate", "seen")]
         alone += [_spread(edits[n], shape, 0) for n in ("gate", "seen")]
-        logits: Tensor = self.head(torch.cat([*similar, *alone], -1)).squeeze(-1)
+        logits: Tensor = self.head(torch.cat([scaled, *alone], -1)).squeeze(-1)
         return logits
 
+    def _directions(self, features: Features) -> Features:
+        """Centred states of unit length: pooled ones as (n, layers * GROUPS, part), others as (n, tokens, width)."""
+        centres = {"image": self.centre_image, "text": self.centre_text, "last": self.centre_last}
+        centres["target"] = self.centre_text
+        found = {"seen": features["seen"]}
+        for name in centres.keys() & features.keys():
+            centred = features[name] - centres[name]
+            found[name] = nn.functional.normalize(centred.reshape(len(centred), self.layers * GROUPS, -1), dim=-1)
+        for name in (f"{n}_tokens" for n in ("image", "text", "target") if f"{n}_tokens" in features):
+            states = features[name]
+            there = states.abs().sum(-1, keepdim=True) > 0
+            centre = centres[name.removesuffix("_tokens")][-states.shape[-1] :]
+            found[name] = nn.functional.normalize(states - centre, dim=-1) * there
+        found["image"] = found["image"] * features["seen"][..., None]
+        return found
 
-def _grouped(vectors: Tensor) -> Tensor:
-    """Split into groups, each of unit length: (n, GROUPS, d / GROUPS)."""
-    return nn.functional.normalize(vectors.reshape(len(vectors), GROUPS, -1), dim=-1)
+
+def late_interaction(asked: Tensor, known: Tensor) -> Tensor:
+    """How well the known tokens are matched by the asked: on average, and the one that is matched worst.
+
+    The average is MaxSim of ColBERT (Khattab and Zaharia, 2020); the worst tells questions apart that share all words
+    but the one that matters. Both are 0 where either side has no token.
+
+    Args:
+        asked: (queries, tokens, width), unit vectors or zeros.
+        known: (edits, tokens, width), the same.
+
+    Returns:
+        (queries, edits, 2).
+    """
+    # A token that is not there has cosine 0 with everything; what is less alike than that counts as much.
+    best = torch.einsum("qtd,epd->qept", asked, known).amax(-1).clamp_min(0)
+    there = known.abs().sum(-1) > 0
+    mean = best.sum(-1) / there.sum(-1).clamp_min(1)
+    worst = best.masked_fill(~there, 1).amin(-1) * there.any(-1)
+    return torch.stack([mean, worst], -1)
 
 
 def _spread(values: Tensor, shape: torch.Size, dim: int) -> Tensor:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from ldke_pl.backbone import Backbone
@@ -17,12 +17,17 @@ from ldke_pl.backbone.hooks import captured, early_exit
 from ldke_pl.data import EditRequest, Question
 from ldke_pl.errors import ModelError
 
-STREAMS = ("image", "text", "last")
-FEATURES = (*STREAMS, "seen")
-"""Pooled picture states, pooled question states, the last prompt token's state, and whether there is a picture."""
+MAX_TOKENS = {"image_tokens": 16, "text_tokens": 24, "target_tokens": 8}
+"""States kept per stream for token-by-token comparison; longer streams are averaged down to as many."""
 
 Features = dict[str, Tensor]
-"""Feature name -> (queries, layers * width) fp32; ``seen`` is (queries, 1), 1 with a picture and 0 without."""
+"""What is read of a batch of queries, fp32:
+
+``image``, ``text``, ``last``: pooled picture states, pooled question states and the last prompt token's state,
+(queries, layers * width). ``seen``: (queries, 1), 1 with a picture and 0 without. ``image_tokens``, ``text_tokens``:
+states of the highest layer read, token by token, (queries, tokens, width), zero where there is none. Edits have
+``target`` and ``target_tokens`` besides.
+"""
 
 
 @dataclass(frozen=True)
@@ -67,10 +72,12 @@ class FeatureReader:
         return self.read(self.canonical(batch))
 
     def edits(self, requests: Sequence[EditRequest]) -> Features:
-        """Features of edits: those of their own questions, and ``target``, the target read as a text of its own."""
+        """Features of edits: those of their own questions, and those of the target, read as a text of its own."""
         features = self.questions([Question(r.image, r.prompt) for r in requests])
         target = self.questions([Question(None, r.target) for r in requests])
-        return features | {"target": target["text"]}
+        states = target["text_tokens"]
+        tokens = _tokens(states, states.abs().sum(-1) > 0, MAX_TOKENS["target_tokens"])
+        return features | {"target": target["text"], "target_tokens": tokens}
 
     def canonical(self, batch: Mapping[str, Any]) -> Queries:
         """Bring a batch of model inputs to canonical queries."""
@@ -109,13 +116,31 @@ class FeatureReader:
         attention = queries.inputs["attention_mask"]
         image = (ids == prompts.image_token_id) & attention.bool()
         text = prompts.last_question(ids, attention)
-        seen = image.any(1, keepdim=True).float()
-        return {"image": _mean(hidden, image), "text": _mean(hidden, text), "last": hidden[:, -1], "seen": seen}
+        top = hidden[..., -self.backbone.width :]
+        return {
+            "image": _mean(hidden, image),
+            "text": _mean(hidden, text),
+            "last": hidden[:, -1],
+            "seen": image.any(1, keepdim=True).float(),
+            "image_tokens": _tokens(top, image, MAX_TOKENS["image_tokens"]),
+            "text_tokens": _tokens(top, text, MAX_TOKENS["text_tokens"]),
+        }
 
 
 def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
     weight = mask.float()
     return torch.einsum("bth,bt->bh", hidden, weight) / weight.sum(1, keepdim=True).clamp_min(1)
+
+
+def _tokens(hidden: Tensor, mask: Tensor, most: int) -> Tensor:
+    """The states under ``mask`` and then zeros, (batch, most, width); neighbours are averaged if there are more."""
+    kept = hidden.new_zeros(len(hidden), most, hidden.shape[-1])
+    for row, (states, chosen) in enumerate(zip(hidden, mask, strict=True)):
+        tokens = states[chosen]
+        if len(tokens) > most:
+            tokens = nn.functional.adaptive_avg_pool1d(tokens.T, most).T
+        kept[row, : len(tokens)] = tokens
+    return kept
 
 
 def _picture_counts(ids: Tensor, pixels: Tensor | None, image_token_id: int) -> list[list[int]]:

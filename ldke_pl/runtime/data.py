@@ -9,7 +9,7 @@ from ldke_pl.atlas.cases import build
 from ldke_pl.atlas.world import SPLITS
 from ldke_pl.backbone.load import ATLAS_FOLDER
 from ldke_pl.config import DataConfig
-from ldke_pl.data import EditCase, load_image, read_cases
+from ldke_pl.data import EditCase, ImageSource, load_image, read_cases
 from ldke_pl.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def load_cases(config: DataConfig, split: str | None = None) -> list[EditCase]:
         if split not in SPLITS:
             raise ConfigError(f"Atlas has no split {split!r}.", f"choose one of {', '.join(SPLITS)}")
         root: Path | None = Path(config.root or ATLAS_WORLD)
-        path = build(Path(config.root or ATLAS_WORLD), split)
+        path = _built(Path(config.root or ATLAS_WORLD), split)
     else:
         root = Path(config.root) if config.root else None
         path = Path(config.path) if config.path else (root or Path()) / f"{split}.json"
@@ -41,6 +41,13 @@ def load_cases(config: DataConfig, split: str | None = None) -> list[EditCase]:
     if not cases:
         raise DataError(f"{path} holds no case to edit.", "choose another file or a larger data.limit")
     return cases
+
+
+def _built(root: Path, split: str) -> Path:
+    try:
+        return build(root, split)
+    except OSError as fault:
+        raise DataError(f"Atlas cannot be written to {root}: {fault}", "set data.root to a folder") from fault
 
 
 def sampled(cases: Sequence[EditCase], per_group: int | None) -> list[EditCase]:
@@ -55,11 +62,16 @@ def sampled(cases: Sequence[EditCase], per_group: int | None) -> list[EditCase]:
 
 
 def check_images(cases: Sequence[EditCase]) -> None:
-    """Read every edit's picture before the first edit is made, so that a bad one costs nothing.
+    """Read every picture of edits and probes before the first edit is made, so that a bad one costs nothing.
 
     Raises:
         DataError: a picture is missing, truncated or no image; names case and path.
     """
+    read: set[ImageSource] = set()
     for case in cases:
-        if case.request.image is not None:
-            load_image(case.request.image, case_id=case.case_id)
+        images = [case.request.image, *(p.image for p in case.probes)]
+        images += [p.ceiling.image for p in case.probes if p.ceiling is not None]
+        for image in images:
+            if image is not None and image not in read:
+                load_image(image, case_id=case.case_id)
+                read.add(image)

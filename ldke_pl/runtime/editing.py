@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger
@@ -17,10 +16,10 @@ from ldke_pl.backbone import Backbone, load_backbone
 from ldke_pl.backbone.load import ATLAS_ROUTER
 from ldke_pl.config import EditConfig, EditorConfig
 from ldke_pl.data import EditCase, EditRequest, Question
-from ldke_pl.editors import Sites, build_editor
+from ldke_pl.editors import JointEditor, Sites, build_editor
 from ldke_pl.edits import Edit, n_bytes
 from ldke_pl.edits.artefact import Artefact, save_artefact
-from ldke_pl.errors import EditError, LDKEError
+from ldke_pl.errors import ConfigError, EditError, LDKEError
 from ldke_pl.localize import Calibration, build_localizer
 from ldke_pl.metrics.evaluator import Evaluator, Run
 from ldke_pl.metrics.results import ProbeResult, write_results
@@ -32,6 +31,10 @@ from ldke_pl.router import FeatureReader, RadiusRouter, Router, best, load_route
 from ldke_pl.router.store import describe, weights
 from ldke_pl.runtime.data import check_images, load_cases, sampled
 from ldke_pl.runtime.folder import build_logger, commit, open_run, write_metrics
+from ldke_pl.runtime.trainer import build_trainer
+
+FLOOR = "no_edit"
+"""The method that every table has: the model as it is."""
 
 
 @dataclass
@@ -90,8 +93,9 @@ class Session:
 
 
 def run_edit(config: EditConfig) -> None:
-    """Make and evaluate every edit with every method that the configuration names."""
+    """Make and evaluate every edit with every method that the configuration names, and with none."""
     console = Console()
+    config.editor.setdefault(FLOOR, EditorConfig(cls="ldke_pl.editors.no_edit.NoEdit", routed=False))
     session = prepare(config, console)
     evaluator = Evaluator(session.backbone, session.cases, config.run.protocols, config.run.batch_size)
     with console.status(f"asking the unedited model {len(evaluator.items)} questions"):
@@ -113,12 +117,16 @@ def run_edit(config: EditConfig) -> None:
 
 def prepare(config: EditConfig, console: Console) -> Session:
     """Load everything and refuse what cannot work, before anything is computed."""
+    if config.trainer.devices * config.trainer.num_nodes > 1:
+        raise ConfigError("edit.py makes edits on one device.", "set trainer.devices=1 trainer.num_nodes=1")
     folder = open_run(config, "edit")
+    logger = build_logger(config.logger, folder)
+    build_trainer(config.trainer, folder, logger)
     cases = sampled(load_cases(config.data), config.run.sample)
     check_images(cases)
     backbone = load_backbone(config.model)
-    check_requests(backbone, cases)
-    place = Path(config.model.router) if config.model.router else ATLAS_ROUTER if config.model.name == "atlas" else None
+    check_questions(backbone, cases)
+    place = router_folder(config)
     if config.router.kind == "radius" or place is None:
         if config.router.kind != "radius":
             console.print("No trained router for this model: the training-free radius router is used.", style="yellow")
@@ -128,20 +136,32 @@ def prepare(config: EditConfig, console: Console) -> Session:
     if config.router.threshold is not None:
         router.threshold = config.router.threshold
     calibration = Calibration.load(place / "localizer.json") if place else Calibration()
-    logger = build_logger(config.logger, folder)
     return Session(config, folder, backbone, router, calibration, cases, console, logger)
 
 
-def check_requests(backbone: Backbone, cases: Sequence[EditCase]) -> None:
-    """Encode every request once.
+def router_folder(config: EditConfig) -> Path | None:
+    """Where the model's router and localizer calibration are; None where it has none of its own."""
+    if config.model.router:
+        return Path(config.model.router)
+    return ATLAS_ROUTER if config.model.name == "atlas" else None
+
+
+def check_questions(backbone: Backbone, cases: Sequence[EditCase]) -> None:
+    """Encode every request, and every probe that is long enough to exceed the context, before the first edit.
 
     Raises:
         EditError: a prompt or target is empty or too long; names the case.
     """
+    prompts = backbone.prompts
     for case in cases:
         question = Question(case.request.image, case.request.prompt)
         try:
-            backbone.prompts.encode_answers([question], [case.request.target])
+            prompts.encode_answers([question], [case.request.target])
+            for probe in case.probes:
+                told = probe.expected or "?"
+                # A token is at least a byte: what is shorter than this cannot be too long, with any picture.
+                if len((probe.prompt + told).encode()) > prompts.context // 8:
+                    prompts.encode_answers([Question(probe.image, probe.prompt)], [told])
         except LDKEError as fault:
             raise EditError(f"{case.case_id}: {fault.message}", fault.hint) from fault
 
@@ -151,12 +171,9 @@ def make_edits(session: Session, name: str, settings: EditorConfig, seed: int) -
     config = session.config
     sites = Timed(choose_sites(session, settings, seed))
     module = EditingModule(build_editor(session.backbone, settings, sites), seed)
-    trainer = L.Trainer(
-        accelerator=config.trainer.accelerator, devices=config.trainer.devices, num_nodes=config.trainer.num_nodes,
-        strategy=config.trainer.strategy, logger=session.logger, inference_mode=False,
-        enable_checkpointing=False, enable_model_summary=False, default_root_dir=session.folder,
-        callbacks=[RichProgressBar()],
-    )  # fmt: skip
+    trainer = build_trainer(
+        config.trainer, session.folder, session.logger, inference_mode=False, callbacks=[RichProgressBar()]
+    )
     session.console.print(f"{name}: {len(session.cases)} edits, seed {seed}")
     try:
         trainer.predict(module, request_loader(session.requests, settings.batch_size), return_predictions=False)
@@ -204,11 +221,18 @@ def score(
         routes = evaluator.single_routes(relevance, threshold) if routed else evaluator.own_routes()
         rows += evaluator.rows(Run(name, "single", seed), edits, unrouted, routes)
     together = session.joint()
-    # Without a router there is nothing that keeps edits applied together apart, unless nothing was written.
-    if "joint" in modes and together and (routed or not any(edit.deltas for edit in edits)):
-        routes = joint_routes(relevance, together, threshold) if routed else evaluator.own_routes()
-        rows += evaluator.rows(Run(name, "joint", seed), edits, unrouted, routes, together)
-    return rows
+    if "joint" not in modes or not together:
+        return rows
+    routes = joint_routes(relevance, together, threshold) if routed else evaluator.own_routes()
+    if not routed and any(edit.deltas for edit in edits):
+        settings = session.config.editor[name]
+        editor = build_editor(session.backbone, settings, choose_sites(session, settings, seed))
+        if not isinstance(editor, JointEditor):
+            return rows
+        shared = editor.edit_together([session.requests[i] for i in together], seed=seed)
+        edits = [shared] * len(edits)
+        unrouted = evaluator.forced(edits, together)
+    return rows + list(evaluator.rows(Run(name, "joint", seed), edits, unrouted, routes, together))
 
 
 def joint_routes(relevance: Tensor, together: Sequence[int], threshold: float) -> list[int]:

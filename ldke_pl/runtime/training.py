@@ -14,6 +14,7 @@ from torch import Tensor
 from ldke_pl.backbone import load_backbone
 from ldke_pl.config import TrainConfig
 from ldke_pl.data import EditCase
+from ldke_pl.errors import ConfigError
 from ldke_pl.localize import Calibration
 from ldke_pl.localize.calibration import calibrate_standard
 from ldke_pl.metrics.results import BASE, ProbeResult
@@ -24,6 +25,7 @@ from ldke_pl.report.tables import router_table
 from ldke_pl.router import ClassifierRouter, FeatureReader, best, save_router
 from ldke_pl.runtime.data import load_cases
 from ldke_pl.runtime.folder import build_logger, commit, open_run, write_metrics
+from ldke_pl.runtime.trainer import build_trainer
 
 log = logging.getLogger(__name__)
 VALIDATION = "router-val"
@@ -39,6 +41,11 @@ def run_train(config: TrainConfig) -> None:
     reader = FeatureReader(backbone, config.router.layers)
     held_out = set(config.router.held_out_relations)
     train = without_relations(load_cases(config.data), held_out)
+    if not any(case.probes for case in train):
+        raise ConfigError(
+            f"router.held_out_relations leaves nothing to train on: {', '.join(sorted(held_out))} are all there are.",
+            "hold out fewer relations",
+        )
     everything = load_cases(config.data, VALIDATION)
     cache = folder.parent / "cache"
     table = read_pairs(reader, train, cache)
@@ -65,13 +72,11 @@ def run_train(config: TrainConfig) -> None:
 def fit(config: TrainConfig, table: PairTable, features: int, layers: int, folder: Path) -> RouterModule:
     """Train the classifier with Lightning."""
     r = config.router
-    shape = {"features": features, "layers": layers, "key_dim": r.key_dim, "width": r.width, "dropout": r.dropout}
+    shape = {"features": features, "layers": layers, "width": r.width, "dropout": r.dropout}
     module = RouterModule(table, shape, r.lr, r.weight_decay, r.steps)
-    trainer = L.Trainer(
-        accelerator=config.trainer.accelerator, devices=config.trainer.devices, num_nodes=config.trainer.num_nodes,
-        strategy=config.trainer.strategy, precision=config.trainer.precision,  # type: ignore[arg-type]
-        max_steps=r.steps, gradient_clip_val=1.0, logger=build_logger(config.logger, folder),
-        default_root_dir=folder, enable_checkpointing=False, enable_model_summary=False, log_every_n_steps=20,
+    trainer = build_trainer(
+        config.trainer, folder, build_logger(config.logger, folder),
+        max_steps=r.steps, gradient_clip_val=1.0, log_every_n_steps=20,
     )  # fmt: skip
     trainer.fit(module, case_loader(len(table.edits["seen"]), r.steps, r.batch_size, config.run.seeds[0]))
     module.classifier.eval()

@@ -82,13 +82,11 @@ def test_truncated_annotation_file_is_named(tiny: list[str], changed_data: Calla
     check_fault(call_command("edit", [*tiny, *SMALL, data]), "edit-eval.json is truncated")
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="pictures of probes are opened without naming their case")
 def test_damaged_picture_of_a_probe_is_named_with_its_case(tiny: list[str], changed_data: Callable[..., str]) -> None:
     data = changed_data(lambda rows: None, lambda path: path.write_text("no picture"), "image_rephrase")
     check_fault(call_command("edit", [*tiny, *SMALL, data]), "atlas-edit-eval-000000", ".png", "cannot identify")
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="questions of probes are encoded without naming their case")
 def test_overlong_question_of_a_probe_is_named_with_its_case(tiny: list[str], changed_data: Callable[..., str]) -> None:
     data = changed_data(lambda rows: rows[0]["probes"][0].update(prompt="Bolivu " * 400))
     check_fault(call_command("edit", [*tiny, *SMALL, data]), "atlas-edit-eval-000000", "512")

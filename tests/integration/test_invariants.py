@@ -66,9 +66,6 @@ def answers(model: EditedModel, questions: list[Question], routes: Routes | None
     return model.backbone.prompts.decode(ids[:, batch["input_ids"].shape[1] :])
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, reason="Adam's first step is the gradient's sign: float noise flips near-zero elements"
-)
 def test_a_batch_of_eight_gives_the_deltas_of_eight_single_runs(edited: EditedModel) -> None:
     editor = edited.editor
     assert isinstance(editor, LDKE)

@@ -1,0 +1,34 @@
+"""The Lightning Trainer that the configuration describes."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.loggers import Logger
+
+from ldke_pl.config import TrainerConfig
+from ldke_pl.errors import ConfigError
+
+
+def build_trainer(config: TrainerConfig, folder: Path, logger: Logger | bool, **options: Any) -> L.Trainer:
+    """A Trainer that writes no checkpoint and no summary of its own.
+
+    Args:
+        options: further arguments of ``lightning.Trainer``.
+
+    Raises:
+        ConfigError: Lightning knows no such device, strategy or precision, or this machine does not have it.
+    """
+    try:
+        return L.Trainer(
+            accelerator=config.accelerator, devices=config.devices, num_nodes=config.num_nodes,
+            strategy=config.strategy, precision=config.precision,  # type: ignore[arg-type]
+            logger=logger, default_root_dir=folder, enable_checkpointing=False, enable_model_summary=False, **options,
+        )  # fmt: skip
+    except (MisconfigurationException, ValueError, RuntimeError) as fault:
+        raise ConfigError(
+            f"No trainer can be made with trainer.accelerator={config.accelerator}, trainer.devices={config.devices}, "
+            f"trainer.strategy={config.strategy}, trainer.precision={config.precision}: {str(fault).splitlines()[0]}",
+            "choose what this machine has, as in trainer.accelerator=auto trainer.devices=1",
+        ) from fault
