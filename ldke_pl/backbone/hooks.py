@@ -102,7 +102,7 @@ def reused(module: nn.Module) -> Iterator[None]:
     For the frozen vision encoder: its output on the same pixels never changes. Inputs are told apart by the memory of
     the first tensor, so that whoever passes new pixels in a new tensor gets a new output.
     """
-    original = module.forward
+    original, own = module.forward, vars(module).get("forward")
     outputs: dict[tuple[int, tuple[int, ...]], Any] = {}
     alive: list[Tensor] = []
 
@@ -119,3 +119,5 @@ def reused(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         del module.forward
+        if own is not None:
+            module.forward = own

@@ -45,9 +45,15 @@ class Prompts:
         """The prompt as the model reads it, up to where its answer begins."""
         if not question.prompt.strip():
             raise DataError("A prompt is empty.", "give every edit and every probe a question")
+        placeholder = self.tokenizer.decode([self.image_token_id])
+        if placeholder in question.prompt:
+            raise DataError(
+                f"The prompt {question.prompt!r} contains {placeholder}, which stands for a picture in this model.",
+                "leave it out: a picture is put in front of its question without it",
+            )
         has_image = question.image is not None
         if self.processor.chat_template is None:
-            return (self.tokenizer.decode([self.image_token_id]) if has_image else "") + question.prompt
+            return (placeholder if has_image else "") + question.prompt
         parts: list[dict[str, str]] = [{"type": "image"}] if has_image else []
         parts.append({"type": "text", "text": question.prompt})
         turn: list[dict[str, Any]] = [{"role": "user", "content": parts}]

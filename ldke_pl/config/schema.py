@@ -50,7 +50,7 @@ class EditorConfig:
     )
     rank: int = field(8, help="rank of a delta", ge=1)
     lr: float = field(1e-2, help="learning rate of the deltas", gt=0, le=1e30)
-    steps: int = field(40, help="most optimiser steps per edit", ge=0)
+    steps: int = field(40, help="most optimiser steps per edit", ge=1)
     stop_loss: float = field(0.01, help="an edit stops when its loss (nats per answer token) falls below this", ge=0)
     views: int = field(5, help="augmented copies of the edit's picture in the objective", ge=1)
     batch_size: int = field(32, help="edits solved in one forward", ge=1)
@@ -100,7 +100,6 @@ class TrainerConfig:
         choices=("32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true"),
     )
     num_nodes: int = field(1, help="machines", ge=1)
-    max_epochs: int = field(-1, help="passes over the training pairs; -1: router.steps alone decides", ge=-1)
 
 
 @dataclass(kw_only=True)

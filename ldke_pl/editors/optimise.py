@@ -38,7 +38,7 @@ class Problem:
         name: id from the request's content; seeds views and initial factors.
         deltas: leaf factors per linear layer.
         teacher: what the question should be read as, if the edit propagates.
-        loss: objective at the last step: nats per answer token, and the weighted distance from the teacher.
+        loss: objective before the last step: nats per answer token, and the weighted distance from the teacher.
         steps: optimisation steps taken.
         done: whether the loss has fallen below the stop value.
     """
@@ -75,33 +75,42 @@ def optimise(
         EditError: a request is unusable, or a loss is not a number. Other edits of the batch are lost with it, so
             callers keep batches small and store finished ones.
     """
-    problems = [_problem(backbone, r, s, config, seed, full_rank) for r, s in zip(requests, sites, strict=True)]
-    if config.propagation_weight:
-        _teach(backbone, [p for p, s in zip(problems, sites, strict=True) if _propagates(p.request, s, config)])
-    optimiser = torch.optim.Adam(
-        [p for problem in problems for p in problem.parameters()], lr=config.lr, eps=config.eps
-    )
     vision = backbone.model.get_encoder(modality="image")
     cached = nullcontext() if vision is backbone.model else reused(vision)
     with torch.inference_mode(False), torch.enable_grad(), cached:
-        running, batch = problems, _Batch(backbone, problems, config)
-        for step in range(config.steps):
-            running = [p for p in running if not p.done]
-            if not running:
-                break
+        problems = [_problem(backbone, r, s, config, seed, full_rank) for r, s in zip(requests, sites, strict=True)]
+        if config.propagation_weight:
+            _teach(backbone, [p for p, s in zip(problems, sites, strict=True) if _propagates(p.request, s, config)])
+        parameters = [t for problem in problems for t in problem.parameters()]
+        optimiser = torch.optim.Adam(parameters, lr=config.lr, eps=config.eps)
+        batch = _Batch(backbone, problems, config)
+        for _ in range(config.steps):
+            running = [p for p in problems if not p.done]
             if len(running) <= _REBUILD * len(batch.problems):
                 batch = _Batch(backbone, running, config)
             losses = batch.losses()
-            _record(batch.problems, losses, step, config.stop_loss)
-            objective = sum(loss for p, loss in zip(batch.problems, losses, strict=True) if not p.done)
-            if not isinstance(objective, Tensor):
+            _record(batch.problems, losses, config.stop_loss)
+            active = [(p, loss) for p, loss in zip(batch.problems, losses, strict=True) if not p.done]
+            if not active:
                 break
+            objective = torch.stack([loss for _, loss in active]).sum()
             if config.norm_weight:
-                objective = objective + config.norm_weight * sum(_norm(p) for p in running if not p.done)
+                objective = objective + config.norm_weight * torch.stack([_norm(p) for p, _ in active]).sum()
             optimiser.zero_grad()
             objective.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            _step(optimiser, batch.problems)
     return problems
+
+
+def _step(optimiser: torch.optim.Optimizer, problems: Sequence[Problem]) -> None:
+    """Move the edits that still run. A gradient of zero would let Adam's momentum move the finished ones as well."""
+    for problem in problems:
+        if problem.done:
+            for tensor in problem.parameters():
+                tensor.grad = None
+        else:
+            problem.steps += 1
+    optimiser.step()
 
 
 def optimise_shared(
@@ -125,10 +134,10 @@ def optimise_shared(
     size = config.batch_size
     with torch.inference_mode(False), torch.enable_grad():
         batches = [_Batch(backbone, problems[i : i + size], config) for i in range(0, len(problems), size)]
-        for step in range(config.steps):
+        for _ in range(config.steps):
             for batch in batches:
                 losses = batch.losses()
-                _record(batch.problems, losses, step, stop_loss=0.0)
+                _record(batch.problems, losses, stop_loss=0.0)
                 optimiser.zero_grad()
                 torch.stack(losses).mean().backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
@@ -182,15 +191,15 @@ class _Batch:
         return [per_row[rows == i].mean() for i in range(len(self.problems))]
 
 
-def _record(problems: Sequence[Problem], losses: Sequence[Tensor], step: int, stop_loss: float) -> None:
+def _record(problems: Sequence[Problem], losses: Sequence[Tensor], stop_loss: float) -> None:
     for problem, loss in zip(problems, losses, strict=True):
         if problem.done:
             continue
-        problem.loss, problem.steps = loss.item(), step
+        problem.loss = loss.item()
         if not math.isfinite(problem.loss):
             raise EditError(
                 f"The loss of the edit {problem.request.prompt!r} -> {problem.request.target!r} is {problem.loss} "
-                f"after {step} steps.",
+                f"after {problem.steps} steps.",
                 "lower the editor's lr, or check the model's weights for values that are not numbers",
             )
         problem.done = problem.loss < stop_loss
@@ -199,6 +208,11 @@ def _record(problems: Sequence[Problem], losses: Sequence[Tensor], step: int, st
 def _problem(
     backbone: Backbone, request: EditRequest, sites: tuple[str, ...], config: EditorConfig, seed: int, full_rank: bool
 ) -> Problem:
+    if request.image is None and CONNECTOR in sites:
+        raise EditError(
+            f"The edit {request.prompt!r} -> {request.target!r} has no picture to write the connector for.",
+            "write it to a decoder layer, as in localizer=readout, or give it a picture",
+        )
     name = request_id(request, seed)
     entropy = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
     questions = [Question(None, request.prompt)]

@@ -68,7 +68,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         if config["version"] != VERSION:
             raise ValueError(f"it has version {config['version']}, this program reads {VERSION}")
-        config["base"]["name"], config["edits"], config["router"]
+        missing = [key for key in ("name", "dtype", "revision", "top_layer") if key not in config["base"]]
+        if missing or not {"edits", "router"} <= config.keys():
+            raise ValueError(f"it lacks {', '.join(missing) or 'edits or router'}")
     except (OSError, ValueError, KeyError, TypeError) as fault:
         raise ArtefactError(f"{folder / CONFIG} cannot be read: {fault}", "give a folder written by save()") from fault
     return config

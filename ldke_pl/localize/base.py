@@ -105,12 +105,14 @@ def select_sites(scores: Tensor, sites: Sequence[str], tau: float, max_sites: in
     """Sites with score >= tau * max, at most ``max_sites`` of them, best first; -inf is never selected.
 
     Args:
-        scores: (edits, sites), positive where a site can be written.
+        scores: (edits, sites).
     """
     chosen = []
     for row in scores:
         order = row.argsort(descending=True)[:max_sites]
-        chosen.append(tuple(sites[int(i)] for i in order if row[i] >= tau * row.max()))
+        # Below zero a share of the best would lie above it.
+        least = tau * row.max() if row.max() > 0 else row.max()
+        chosen.append(tuple(sites[int(i)] for i in order if row[i] >= least and row[i] > -torch.inf))
     return chosen
 
 

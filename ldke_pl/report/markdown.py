@@ -1,16 +1,18 @@
 """The tables of a run as Markdown, for the pages under ``experiments/``.
 
-python -m ldke_pl.report.markdown RUN_FOLDER
+python -m ldke_pl.report.markdown RUN_FOLDER ...
 """
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ldke_pl.data.records import ProbeKind
-from ldke_pl.metrics.grouping import ALL, AVERAGE
+from ldke_pl.metrics.comparisons import compare, share_of_ceiling
+from ldke_pl.metrics.grouping import ALL, AVERAGE, by_group, split
+from ldke_pl.metrics.results import ProbeResult, read_results
 
 COLUMNS = (AVERAGE, *(kind.value for kind in ProbeKind))
 
@@ -44,7 +46,8 @@ def _headline(runs: Mapping[str, Any], group: str) -> Iterator[str]:
     lines = {}
     for name, figures in runs.items():
         lines[name] = figures["protocol"]["generate"].get(group, {})
-        lines[f"{name}, unrouted"] = figures["unrouted"].get(group, {})
+        if "router" in figures:
+            lines[f"{name}, unrouted"] = figures["unrouted"].get(group, {})
         lines["ceiling"] = figures["ceiling"].get(group, {})
     kinds = [c for c in COLUMNS if any(c in line for line in lines.values())]
     yield "| probe kind | " + " | ".join(lines) + " |"
@@ -66,6 +69,31 @@ def _router(figures: Mapping[str, Any]) -> Iterator[str]:
     yield ""
 
 
+def paired_tables(rows: Iterable[ProbeResult]) -> str:
+    """For routed methods: portability as a share of its ceiling, and ``joint`` against ``single`` by a paired test."""
+    generated = [row for row in rows if row.protocol == "generate"]
+    return "\n".join(line for members in split(generated, lambda row: row.method).values() for line in _paired(members))
+
+
+def _paired(rows: Sequence[ProbeResult]) -> Iterator[str]:
+    single, joint = ([row for row in rows if row.mode == mode] for mode in ("single", "joint"))
+    name = rows[0].method
+    if not any(row.route != row.edit_id for row in rows):
+        return
+    yield f"### `{name}`, `single`: portability_1 as a share of its ceiling\n"
+    for group, members in by_group([row for row in single if row.kind == ProbeKind.PORTABILITY_1]).items():
+        found = share_of_ceiling(members)
+        yield f"- {group}: {100 * found.value:.1f} ({100 * found.lo:.1f} to {100 * found.hi:.1f}, n {found.n})"
+    if not joint:
+        return
+    yield f"\n### `{name}`: `joint` minus `single`, the same probes\n"
+    yield "| probe kind | difference | 95% interval | n |"
+    yield "| --- | --- | --- | --- |"
+    for kind, test in compare(joint, single).items():
+        yield f"| {kind} | {100 * test.difference:+.1f} | {100 * test.lo:+.1f} to {100 * test.hi:+.1f} | {test.n} |"
+    yield ""
+
+
 def _cell(entry: Mapping[str, float] | None) -> str:
     if entry is None:
         return ""
@@ -73,4 +101,6 @@ def _cell(entry: Mapping[str, float] | None) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(markdown_tables(json.loads((Path(sys.argv[1]) / "metrics.json").read_text())) + "\n")
+    for folder in map(Path, sys.argv[1:]):
+        sys.stdout.write(markdown_tables(json.loads((folder / "metrics.json").read_text(encoding="utf-8"))) + "\n")
+        sys.stdout.write(paired_tables(read_results(folder / "results.csv")) + "\n")

@@ -81,6 +81,7 @@ class Session:
     cases: list[EditCase]
     console: Console
     logger: Logger | bool
+    commit: str
     costs: dict[str, Costs] = field(default_factory=dict)
 
     @property
@@ -136,7 +137,7 @@ def prepare(config: EditConfig, console: Console) -> Session:
     if config.router.threshold is not None:
         router.threshold = config.router.threshold
     calibration = Calibration.load(place / "localizer.json") if place else Calibration()
-    return Session(config, folder, backbone, router, calibration, cases, console, logger)
+    return Session(config, folder, backbone, router, calibration, cases, console, logger, commit())
 
 
 def router_folder(config: EditConfig) -> Path | None:
@@ -257,7 +258,7 @@ def finish(session: Session, rows: Sequence[ProbeResult], agreement: float) -> N
             for mode in config.run.modes:  # it goes everywhere: there is no decision to rate
                 methods[name].get(mode, {}).pop("router", None)
     metrics = {
-        "schema": 1, "model": config.model.name, "data": config.data.format, "commit": commit(),
+        "schema": 1, "model": config.model.name, "data": config.data.format, "commit": session.commit,
         "seeds": config.run.seeds, "n_edits": len(session.cases), "self_agreement": agreement, "methods": methods,
     }  # fmt: skip
     write_results(session.folder / "results.csv", rows)

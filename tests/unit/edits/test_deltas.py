@@ -1,0 +1,110 @@
+"""Deltas: a row under an edit against a model whose weights hold it, and a row under none against the base."""
+
+import copy
+from collections.abc import Sequence
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ldke_pl.backbone import CONNECTOR, Backbone
+from ldke_pl.data import Question
+from ldke_pl.edits import BASE_ROW, Delta, Deltas, applied, n_bytes
+
+LOW, HIGH = "decoder.1", "decoder.6"
+
+
+def made(backbone: Backbone, sites: Sequence[str], rank: int | None, seed: int, *, bias: bool = False) -> Deltas:
+    """A random edit, large enough to be seen; ``rank`` None is a full update."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def drawn(*shape: int) -> Tensor:
+        return 0.2 * torch.randn(shape, generator=generator)
+
+    deltas = {}
+    for site in sites:
+        for name, m in backbone.sites[site].linears.items():
+            shapes = (
+                [(m.out_features, m.in_features)] if rank is None else [(rank, m.in_features), (m.out_features, rank)]
+            )
+            deltas[name] = Delta(tuple(drawn(*s) for s in shapes), drawn(1, m.out_features) if bias else None)
+    return deltas
+
+
+def written(backbone: Backbone, deltas: Deltas) -> Backbone:
+    """A copy of the base whose weights hold the edit."""
+    model = copy.deepcopy(backbone.model)
+    with torch.no_grad():
+        for name, delta in deltas.items():
+            linear = model.get_submodule(name)
+            linear.weight += torch.linalg.multi_dot(delta.factors[::-1]) if len(delta.factors) > 1 else delta.factors[0]
+            if delta.bias is not None:
+                held = torch.zeros(linear.out_features) if linear.bias is None else linear.bias
+                linear.bias = torch.nn.Parameter(held + delta.bias[0])
+    return Backbone(model, backbone.processor, "written")
+
+
+def logits(backbone: Backbone, batch: dict[str, Tensor]) -> Tensor:
+    with torch.no_grad():
+        found: Tensor = backbone.model(**batch).logits
+    return found
+
+
+@pytest.fixture
+def batch(backbone: Backbone, pictures: list[Image.Image]) -> dict[str, Tensor]:
+    """Five rows, of which the first, third and fourth have pictures."""
+    shown = [pictures[0], None, pictures[1], pictures[0], None]
+    asked = ["Which country is this?", "Who leads Balumo?", "Who leads this country?", "Why?", "Who?"]
+    return dict(backbone.prompts.encode([Question(i, q) for i, q in zip(shown, asked, strict=True)]))
+
+
+@pytest.mark.parametrize(("seed", "ranks", "bias"), [(0, (1, 5), False), (1, (8, 3), True), (2, (None, None), False)])
+def test_every_row_is_that_of_a_model_with_its_edit_written(
+    backbone: Backbone, batch: dict[str, Tensor], seed: int, ranks: tuple[int | None, ...], bias: bool
+) -> None:
+    first = made(backbone, [CONNECTOR, LOW], ranks[0], seed, bias=bias)
+    second = made(backbone, [LOW, HIGH], ranks[1], seed + 10, bias=bias)
+    rows, images = torch.tensor([0, 1, 0, 1, BASE_ROW]), torch.tensor([0, 0, 1])
+    base = logits(backbone, batch)
+    with applied(backbone, [first, second], rows, images):
+        found = logits(backbone, batch)
+    wanted = {BASE_ROW: base} | {i: logits(written(backbone, d), batch) for i, d in enumerate((first, second))}
+    there = batch["attention_mask"].bool()
+    for row, number in enumerate(rows.tolist()):
+        torch.testing.assert_close(found[row][there[row]], wanted[number][row][there[row]], atol=2e-4, rtol=1e-3)
+        assert torch.equal(found[row], base[row]) == (number == BASE_ROW)
+
+
+def test_base_rows_are_bit_equal_and_nothing_stays(backbone: Backbone, batch: dict[str, Tensor]) -> None:
+    edit, base = made(backbone, [CONNECTOR, LOW, HIGH], 4, 0), logits(backbone, batch)
+    rows, images = torch.tensor([BASE_ROW, 0, BASE_ROW, BASE_ROW, BASE_ROW]), torch.full((3,), BASE_ROW)
+    with pytest.raises(KeyError), applied(backbone, [edit], rows, images):
+        found = logits(backbone, batch)
+        raise KeyError
+    assert [torch.equal(a, b) for a, b in zip(found, base, strict=True)] == [True, False, True, True, True]
+    assert torch.equal(logits(backbone, batch), base)
+
+
+def test_pictures_take_the_connector_by_their_own_number(backbone: Backbone, batch: dict[str, Tensor]) -> None:
+    edit, base = made(backbone, [CONNECTOR], 4, 0), logits(backbone, batch)
+    with applied(backbone, [edit], torch.full((5,), BASE_ROW), torch.tensor([BASE_ROW, 0, BASE_ROW])):
+        found = logits(backbone, batch)
+    assert [torch.equal(a, b) for a, b in zip(found, base, strict=True)] == [True, True, False, True, True]
+    with applied(backbone, [edit], torch.zeros(5, dtype=torch.long)):
+        assert torch.equal(logits(backbone, batch), base)
+
+
+def test_repeated_rows_take_the_edit_of_their_row(backbone: Backbone, batch: dict[str, Tensor]) -> None:
+    edits = [made(backbone, [LOW], rank, rank) for rank in (2, 3)]
+    rows, texts = torch.tensor([1, BASE_ROW, 0]), {n: batch[n][[1, 4, 1]] for n in ("input_ids", "attention_mask")}
+    with applied(backbone, edits, rows):
+        once = logits(backbone, texts)
+        beams = logits(backbone, {name: value.repeat_interleave(3, 0) for name, value in texts.items()})
+    torch.testing.assert_close(beams, once.repeat_interleave(3, 0), atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(once[0], once[2], atol=1e-3)
+
+
+def test_size_counts_every_tensor() -> None:
+    delta = Delta((torch.zeros(2, 3), torch.zeros(4, 2)), torch.zeros(1, 4))
+    assert n_bytes({"a": delta, "b": Delta((torch.zeros(4, 3),))}) == 4 * (6 + 8 + 4 + 12)

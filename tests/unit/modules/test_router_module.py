@@ -1,0 +1,76 @@
+"""Training of the classifier: objectives by hand, and a toy table learned in one process and in two."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+import toy_pairs
+from torch.nn.functional import softplus
+
+from ldke_pl.modules import calibrated_threshold
+from ldke_pl.modules.router import CaseStream, pair_loss, routing_loss
+
+LABELS = torch.tensor([[1, 0], [0, -1]])
+"""A probe that is relevant to the first of two edits, and a locality probe of it that may be about the second."""
+
+
+def test_pair_loss_is_the_mean_over_kinds_of_pairs() -> None:
+    logits = torch.tensor([[2.0, -1.0], [0.5, 100.0]])
+    wanted = (softplus(torch.tensor(-2.0)) + softplus(torch.tensor(-1.0)) + softplus(torch.tensor(0.5))) / 3
+    torch.testing.assert_close(pair_loss(logits, LABELS), wanted)
+    many = torch.cat([logits, logits[:1], logits[:1]])
+    torch.testing.assert_close(pair_loss(many, LABELS[[0, 1, 0, 0]]), wanted)
+
+
+def test_routing_loss_chooses_among_known_edits_and_the_base() -> None:
+    logits = torch.tensor([[2.0, -1.0], [0.5, 100.0]])
+    first = -torch.tensor([2.0, -1.0, 0.0]).log_softmax(0)[0]
+    second = -torch.tensor([0.5, 0.0]).log_softmax(0)[1]
+    torch.testing.assert_close(routing_loss(logits, LABELS), (first + second) / 2)
+    torch.testing.assert_close(routing_loss(logits[1:], LABELS[1:]), second)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_threshold_separates_what_can_be_separated(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    own, relevant = torch.arange(12) % 4, torch.arange(12) < 8
+    relevance = 0.3 * torch.rand(12, 4, generator=generator)
+    relevance[torch.arange(8), own[:8]] = 0.6 + 0.3 * torch.rand(8, generator=generator)
+    kinds = ["reliability"] * 8 + ["image_locality"] * 4
+    threshold = calibrated_threshold(relevance, own, relevant, kinds)
+    assert relevance[8:].max() < threshold <= relevance[torch.arange(8), own[:8]].min()
+
+
+def test_threshold_counts_kinds_alike() -> None:
+    relevance = torch.tensor([[0.5]] * 9 + [[0.6]] * 2)
+    relevant = torch.tensor([True] * 9 + [False] * 2)
+    own = torch.zeros(11, dtype=torch.long)
+    assert calibrated_threshold(relevance, own, relevant, ["a"] * 11) <= 0.5
+    assert calibrated_threshold(relevance, own, relevant, ["a"] * 9 + ["b", "c"]) > 0.6
+
+
+def test_stream_of_cases_takes_every_case_equally_often() -> None:
+    stream = CaseStream(5, steps=4, batch_size=5, seed=0)
+    assert Counter(stream[i] for i in range(len(stream))) == dict.fromkeys(range(5), 4)
+    assert CaseStream(5, 3, 4, 0).order.tolist() == CaseStream(5, 3, 4, 0).order.tolist()
+    assert CaseStream(5, 3, 4, 0).order.tolist() != CaseStream(5, 3, 4, 1).order.tolist()
+
+
+def test_training_lowers_the_loss(tmp_path: Path) -> None:
+    module = toy_pairs.new_module()
+    before = toy_pairs.loss(module)
+    toy_pairs.train(module, tmp_path)
+    assert toy_pairs.loss(module) < before / 2
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a process whose autograd has used a GPU cannot fork")
+def test_training_in_two_processes_lowers_the_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A forked process must not open a team of threads, which its parent may have used: that can hang.
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    torch.set_num_threads(1)
+    module = toy_pairs.new_module()
+    before = toy_pairs.loss(module)
+    toy_pairs.train(module, tmp_path, "ddp_fork", 2)
+    assert toy_pairs.loss(module) < before / 2

@@ -1,0 +1,164 @@
+"""Relevance: of one pair whatever the batch, by a trained classifier and by radii; and routers on disk."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ldke_pl.backbone import Backbone
+from ldke_pl.data import EditRequest, Question
+from ldke_pl.errors import ArtefactError
+from ldke_pl.router import (
+    ClassifierRouter,
+    FeatureReader,
+    PairClassifier,
+    RadiusRouter,
+    Router,
+    best,
+    load_router,
+    save_router,
+)
+from ldke_pl.router.base import stacked, unstacked
+from ldke_pl.router.classifier import late_interaction
+
+ASKED = "Which country is this?"
+
+
+@pytest.fixture(scope="module")
+def reader(backbone: Backbone) -> FeatureReader:
+    return FeatureReader(backbone)
+
+
+@pytest.fixture(scope="module")
+def classifier(reader: FeatureReader, pictures: list[Image.Image]) -> ClassifierRouter:
+    """An untrained classifier with made-up statistics, so that nothing in it is at its neutral value."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = PairClassifier(reader.width, len(reader.layers))
+        made.centre(reader.questions([Question(p, ASKED) for p in (pictures[5], None)]))
+        made.scale.running_mean.uniform_(-1, 1)
+        made.scale.running_var.uniform_(0.01, 1)
+    return ClassifierRouter(reader, made, 0.6)
+
+
+@pytest.fixture(scope="module")
+def requests(pictures: list[Image.Image]) -> list[EditRequest]:
+    shown = [EditRequest(pictures[0], ASKED, "Balumo"), EditRequest(pictures[1], "Who leads this country?", "Ada")]
+    return [*shown, EditRequest(None, "Who leads Balumo?", "Zz")]
+
+
+@pytest.fixture(scope="module")
+def questions(pictures: list[Image.Image]) -> list[Question]:
+    return [
+        Question(pictures[0], ASKED),
+        Question(None, "Who leads Balumo, and since when?"),
+        Question(pictures[2], "A?"),
+    ]
+
+
+def unit_tokens(seed: int, rows: int, tokens: int) -> Tensor:
+    """Random unit vectors, each row with its own number of them, from none on, and then zeros."""
+    generator = torch.Generator().manual_seed(seed)
+    found = torch.nn.functional.normalize(torch.randn(rows, tokens, 4, generator=generator), dim=-1)
+    lengths = torch.randperm(tokens + 1, generator=generator)[:rows]
+    return found * (torch.arange(tokens) < lengths[:, None])[..., None]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_late_interaction_is_that_of_loops_and_ignores_padding(seed: int) -> None:
+    asked, known = unit_tokens(seed, 5, 4), unit_tokens(seed + 100, 4, 6)
+    wanted = torch.zeros(5, 4, 2)
+    for q, query in enumerate(asked):
+        for e, edit in enumerate(known):
+            there = [t for t in edit if t.any()]
+            matched = [max([0.0, *(float(a @ t) for a in query)]) for t in there]
+            if there:
+                wanted[q, e] = torch.tensor([sum(matched) / len(there), min(matched)])
+    found = late_interaction(asked, known)
+    torch.testing.assert_close(found, wanted)
+    padded = [torch.cat([x, torch.zeros(len(x), 3, 4)], 1) for x in (asked, known)]
+    torch.testing.assert_close(late_interaction(*padded), found)
+
+
+@pytest.mark.parametrize("kind", ["classifier", "radius"])
+def test_relevance_of_a_pair_does_not_depend_on_others(
+    reader: FeatureReader,
+    classifier: ClassifierRouter,
+    requests: list[EditRequest],
+    questions: list[Question],
+    kind: str,
+) -> None:
+    router: Router = classifier if kind == "classifier" else RadiusRouter(reader)
+    keys = router.keys(requests)
+    together = router.relevance(reader.questions(questions), keys)
+    assert together.shape == (3, 3) and (together >= 0).all() and (together <= 1).all()
+    assert together.unique().numel() > 1
+    for q, question in enumerate(questions):
+        for e, request in enumerate(requests):
+            alone = router.relevance(reader.questions([question]), router.keys([request]))
+            torch.testing.assert_close(alone[0, 0], together[q, e], atol=2e-4, rtol=1e-3)
+    assert router.relevance(reader.questions(questions), []).shape == (3, 0)
+
+
+def test_keys_are_tensors_without_batch_dimension(classifier: ClassifierRouter, requests: list[EditRequest]) -> None:
+    keys = classifier.keys(requests)
+    assert all(value.dtype == torch.float32 and not value.requires_grad for key in keys for value in key.values())
+    again = unstacked(stacked(keys))
+    assert all(torch.equal(a[n], b[n]) for a, b in zip(keys, again, strict=True) for n in a)
+
+
+def test_radius_router_knows_its_own_question_and_no_other(
+    reader: FeatureReader, requests: list[EditRequest], pictures: list[Image.Image]
+) -> None:
+    router = RadiusRouter(reader)
+    own = [Question(r.image, r.prompt) for r in requests]
+    relevance = router.relevance(reader.questions(own), router.keys(requests))
+    torch.testing.assert_close(relevance.diagonal(), torch.ones(3), atol=1e-2, rtol=0)
+    assert best(relevance, router.threshold).tolist() == [0, 1, 2]
+    other = [Question(pictures[3], "What is the background colour?"), Question(None, ASKED), Question(None, "Why?")]
+    assert best(router.relevance(reader.questions(other), router.keys(requests)), 0.5).tolist() == [-1, -1, -1]
+
+
+def test_best_takes_the_most_relevant_that_reaches_the_threshold() -> None:
+    relevance = torch.tensor([[0.1, 0.9, 0.3], [0.5, 0.2, 0.4], [0.4, 0.49, 0.0]])
+    assert best(relevance, 0.5).tolist() == [1, 0, -1]
+    assert best(relevance[:, :0], 0.0).tolist() == [-1, -1, -1]
+
+
+def test_saved_routers_give_the_same_relevance(
+    reader: FeatureReader,
+    classifier: ClassifierRouter,
+    requests: list[EditRequest],
+    questions: list[Question],
+    tmp_path: Path,
+) -> None:
+    features, mark = reader.questions(questions), {"fingerprint": reader.backbone.fingerprint(reader.layers[-1])}
+    for name, router in {"classifier": classifier, "radius": RadiusRouter(reader, 0.4)}.items():
+        save_router(router, tmp_path / name, mark)
+        loaded = load_router(reader.backbone, tmp_path / name)
+        assert type(loaded) is type(router)
+        assert (loaded.threshold, loaded.reader.layers) == (router.threshold, router.reader.layers)
+        found = loaded.relevance(features, loaded.keys(requests))
+        assert torch.equal(found, router.relevance(features, router.keys(requests)))
+
+
+def test_foreign_and_damaged_routers_are_refused(classifier: ClassifierRouter, tmp_path: Path) -> None:
+    backbone = classifier.reader.backbone
+    save_router(classifier, tmp_path, {"fingerprint": backbone.fingerprint(classifier.reader.layers[-1])})
+    other = Backbone(copy.deepcopy(backbone.model), backbone.processor, "other")
+    with torch.no_grad():
+        other.layers[classifier.reader.layers[-1]].mlp.down_proj.weight[0, 0] += 1
+    with pytest.raises(ArtefactError, match="trained for another base model than 'other'"):
+        load_router(other, tmp_path)
+    description = json.loads((tmp_path / "router.json").read_text())
+    description["shape"]["width"] += 1
+    (tmp_path / "router.json").write_text(json.dumps(description))
+    with pytest.raises(ArtefactError, match="cannot be used"):
+        load_router(backbone, tmp_path)
+    (tmp_path / "router.safetensors").write_bytes(b"broken")
+    with pytest.raises(ArtefactError, match="cannot be read"):
+        load_router(backbone, tmp_path)
