@@ -25,7 +25,7 @@ TEXTS = [EditRequest(None, "Who?", word) for word in ("x", "Ada Lovelace", "Zz",
 def config() -> EditorConfig:
     """The settings of LDKE, but few steps, few views, and losses at which random weights never stop."""
     read = load_config(EditConfig, CONF_DIR / "edit.yaml", ["editor=ldke"]).editor["ldke"]
-    return replace(read, steps=3, views=2)
+    return replace(read, steps=3, views=2, lr=3e-3)
 
 
 @pytest.fixture
