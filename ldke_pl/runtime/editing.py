@@ -81,7 +81,7 @@ class Session:
     cases: list[EditCase]
     console: Console
     logger: Logger | bool
-    commit: str
+    commit: str = ""
     costs: dict[str, Costs] = field(default_factory=dict)
 
     @property
