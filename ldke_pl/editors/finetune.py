@@ -3,7 +3,8 @@
 FT-L tunes the last layer's MLP output (EasyEdit and VLKEB: AdamW, lr 1e-4, 10 steps; LiveEdit: lr 1e-3, 25 steps,
 stop at loss < 1e-2); FT-V tunes the connector. Deviations: each edit has its own full-rank update instead of a
 changed weight, so that edits stay apart; Adam without weight decay; the views, learning rate and steps of
-``conf/editor/ft_l.yaml`` and ``ft_v.yaml``, where the published single view is ``views=1``.
+``conf/editor/ft_l.yaml`` and ``ft_v.yaml``, where the published single view is ``views=1``. Applied together, edits are
+one update, for which the same steps are passes over all of them; these were not tuned.
 """
 
 from collections.abc import Sequence

@@ -8,7 +8,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -126,10 +126,10 @@ def optimise_shared(
     Raises:
         EditError: a request is unusable, or a loss is not a number.
     """
-    problems = [_problem(backbone, r, (site,), config, seed, full_rank=True) for r in requests]
-    shared = problems[0]
-    for problem in problems:
-        problem.deltas = shared.deltas
+    shared = _problem(backbone, requests[0], (site,), config, seed, full_rank=True)
+    # No site, no delta of its own: all carry the same one.
+    others = [_problem(backbone, r, (), config, seed, full_rank=True) for r in requests[1:]]
+    problems = [shared, *(replace(other, deltas=shared.deltas) for other in others)]
     optimiser = torch.optim.Adam(shared.parameters(), lr=config.lr, eps=config.eps)
     size = config.batch_size
     with torch.inference_mode(False), torch.enable_grad():
@@ -231,8 +231,8 @@ def _problem(
 
 
 def _fresh(linear: nn.Linear, rank: int | None, generator: torch.Generator) -> Delta:
-    """A delta whose product is zero: the edit starts from the unedited model."""
+    """A delta whose product is zero, in fp32 whatever the default: the edit starts from the unedited model."""
     if rank is None:
-        return Delta((torch.zeros(linear.out_features, linear.in_features),))
-    down = torch.randn(rank, linear.in_features, generator=generator) / math.sqrt(linear.in_features)
-    return Delta((down, torch.zeros(linear.out_features, rank)))
+        return Delta((torch.zeros(linear.out_features, linear.in_features, dtype=torch.float32),))
+    down = torch.randn(rank, linear.in_features, generator=generator, dtype=torch.float32)
+    return Delta((down / math.sqrt(linear.in_features), torch.zeros(linear.out_features, rank, dtype=torch.float32)))

@@ -160,7 +160,7 @@ def check_questions(backbone: Backbone, cases: Sequence[EditCase]) -> None:
             prompts.encode_answers([question], [case.request.target])
             for probe in case.probes:
                 told = probe.expected or "?"
-                # A token is at least a byte: what is shorter than this cannot be too long, with any picture.
+                # A token is at least a byte: what is shorter fits, unless pictures take most of the context.
                 if len((probe.prompt + told).encode()) > prompts.context // 8:
                     prompts.encode_answers([Question(probe.image, probe.prompt)], [told])
         except LDKEError as fault:
