@@ -1,4 +1,4 @@
-"""Train the Atlas MLLM in seven stages, each checkpointed, so that a stopped run goes on where it was.
+"""Train the Atlas MLLM in eight stages, each checkpointed, so that a stopped run goes on where it was.
 
     python -m ldke_pl.atlas.pretrain [folder]
 
@@ -9,6 +9,8 @@
 5. ``describe``: the decoder alone, mostly on reading what is seen out of a mention, which stage 1 leaves untold.
 6. ``instruct``: everything together, on names, what is seen, shown attributes, and the text of stage 1.
 7. ``settle``: the same at a lower rate, which pictures gain from longer than text does.
+8. ``sharpen``: stage 4 again at a lower rate: tower and connector tell look-alikes apart that stages 6 and 7, most of
+   whose batches go to the decoder, still confuse.
 
 The decoder never sees a picture while it learns the facts, and half of the picture x attribute pairs are never asked:
 what the finished model answers about them is composed, as in the large MLLMs that this one stands for. Trained through
@@ -51,7 +53,7 @@ class Plan:
     """How long each stage runs; the tests use a far smaller one.
 
     Args:
-        text, tower, caption, connector, describe, instruct, settle: optimisation steps of the stages.
+        text, tower, caption, connector, describe, instruct, settle, sharpen: optimisation steps of the stages.
         batch: conversations (pictures for the tower) per step.
     """
 
@@ -62,6 +64,7 @@ class Plan:
     describe: int = 400
     instruct: int = 300
     settle: int = 400
+    sharpen: int = 2000
     batch: int = 64
 
 
@@ -105,7 +108,10 @@ class Pretraining:
     def run(self) -> None:
         """Go on after the last stage that has a checkpoint, then write the finished model."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        stages = (self.text, self.tower, self.caption, self.connector, self.describe, self.instruct, self.settle)
+        stages = (
+            self.text, self.tower, self.caption, self.connector,
+            self.describe, self.instruct, self.settle, self.sharpen,
+        )  # fmt: skip
         paths = [self.folder / f"{n}-{stage.__name__}.safetensors" for n, stage in enumerate(stages, 1)]
         done = max((n for n, path in enumerate(paths, 1) if path.exists()), default=0)
         if done:
@@ -169,6 +175,13 @@ class Pretraining:
 
     def connector(self) -> None:
         """Stage 4: tower and connector, each patch telling its word piece as the decoder's embedding of it."""
+        self._tell("connector", self.plan.connector, 1.5e-3)
+
+    def sharpen(self) -> None:
+        """Stage 8: stage 4 again, at a lower rate and with the decoder that is now finished."""
+        self._tell("sharpen", self.plan.sharpen, 6e-4)
+
+    def _tell(self, stage: str, steps: int, lr: float) -> None:
         model = self.model.model
 
         def losses() -> Iterable[Tensor]:
@@ -178,7 +191,7 @@ class Pretraining:
                 yield self._told_in_words(model.multi_modal_projector(patches), shown)
 
         chosen = [*model.vision_tower.parameters(), *model.multi_modal_projector.parameters()]
-        self._optimise("connector", chosen, self.plan.connector, 1.5e-3, losses())
+        self._optimise(stage, chosen, steps, lr, losses())
 
     def _told_in_words(self, outputs: Tensor, shown: list[tuple[Country, str]]) -> Tensor:
         """How far connector outputs (pictures, patches, width) are from the embeddings of their word pieces.

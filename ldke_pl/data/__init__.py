@@ -2,7 +2,16 @@
 
 from ldke_pl.data.images import load_image
 from ldke_pl.data.readers import READERS, ParsedFile, Problem, Reader, case_images, parse_cases, read_cases
-from ldke_pl.data.records import AVERAGED_KINDS, EditCase, EditRequest, ImageSource, Probe, ProbeKind, Question
+from ldke_pl.data.records import (
+    AVERAGED_KINDS,
+    EditCase,
+    EditRequest,
+    ImageSource,
+    Probe,
+    ProbeKind,
+    Question,
+    scored_together,
+)
 
 __all__ = [
     "AVERAGED_KINDS",
@@ -20,4 +29,5 @@ __all__ = [
     "load_image",
     "parse_cases",
     "read_cases",
+    "scored_together",
 ]

@@ -4,6 +4,7 @@ An :class:`EditCase` is one benchmark row: an :class:`EditRequest` (the fact to 
 questions asked after the edit). Prompts are the plain question; chat templates are applied by the collator.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -121,3 +122,12 @@ class EditCase:
     relation: str = ""
     old_answer: str = ""
     joint: bool = True
+
+
+def scored_together(cases: Sequence[EditCase]) -> list[list[bool]]:
+    """Whether each probe of each case can be scored when all of ``cases`` are applied together.
+
+    A locality probe that another of the edits answers cannot: there is nothing that it should be equal to.
+    """
+    edited = {(c.entity, c.relation) for c in cases if c.relation}
+    return [[not (p.kind.is_locality and (p.entity, p.relation) in edited) for p in c.probes] for c in cases]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ldke_pl.backbone import Backbone
 from ldke_pl.backbone.forward import greedy_answers
-from ldke_pl.data import EditCase, ImageSource, Probe, Question
+from ldke_pl.data import EditCase, ImageSource, Probe, Question, scored_together
 from ldke_pl.edits import Edit, applied
 from ldke_pl.metrics.functional import exact_match, token_accuracy, top1_agreement, topk_agreement, topk_ids
 from ldke_pl.metrics.results import BASE, ProbeResult
@@ -158,13 +158,13 @@ class Evaluator:
         """Items to score; together, a locality probe that another edit answers has nothing to be compared with."""
         if together is None:
             return list(range(len(self.items)))
-        members = set(together)
-        edited = {(self.cases[i].entity, self.cases[i].relation) for i in members if self.cases[i].relation}
-        return [
-            i
-            for i, (_, probe) in enumerate(self.items)
-            if self._own[i] in members and not (probe.kind.is_locality and (probe.entity, probe.relation) in edited)
-        ]
+        members = sorted(together)
+        scored = dict(zip(members, scored_together([self.cases[i] for i in members]), strict=True))
+        places, first = [], 0
+        for number, case in enumerate(self.cases):
+            places += [first + i for i, kept in enumerate(scored.get(number, ())) if kept]
+            first += len(case.probes)
+        return places
 
     def _question(self, i: int) -> Question:
         probe = self.items[i][1]

@@ -100,27 +100,38 @@ def case_loader(n_cases: int, steps: int, batch_size: int, seed: int) -> DataLoa
     return DataLoader(CaseStream(n_cases, steps, batch_size, seed), batch_size=batch_size)
 
 
-def calibrated_threshold(relevance: Tensor, own: Tensor, relevant: Tensor, kinds: list[str]) -> float:
+def calibrated_threshold(
+    relevance: Tensor, own: Tensor, relevant: Tensor, kinds: list[str], scored: Tensor | None = None
+) -> float:
     """The threshold that routes most probes right, kinds counted alike, with each edit alone and with all of them.
 
     Args:
         relevance: (probes, edits), the whole index.
         own: edit that each probe belongs to, (probes,).
         relevant: whether it should go there, (probes,) bool.
+        scored: whether it can be scored with all edits in the index, (probes,) bool; by default all can.
+
+    Returns:
+        The middle one of the thresholds that do equally well.
     """
     rows = torch.arange(len(own))
     alone = relevance[rows, own]
     top, where = relevance.max(1)
+    counted = torch.ones_like(relevant) if scored is None else scored
     numbers = {kind: i for i, kind in enumerate(dict.fromkeys(kinds))}
     kind = torch.tensor([numbers[k] for k in kinds])
-    candidates = torch.linspace(0.01, 0.99, 99)
+
+    def by_kind(right: Tensor, asked: Tensor) -> float:
+        total = torch.zeros(len(numbers)).index_add(0, kind[asked], right[asked].float())
+        count = torch.bincount(kind[asked], minlength=len(numbers))
+        return float((total / count)[count > 0].mean())
 
     def quality(threshold: float) -> float:
         in_index = torch.where(relevant, (top >= threshold) & (where == own), top < threshold)
         by_itself = (alone >= threshold) == relevant
-        right = (in_index.float() + by_itself.float()) / 2
-        total = torch.zeros(len(numbers)).index_add(0, kind, right)
-        return float((total / torch.bincount(kind, minlength=len(numbers))).mean())
+        return by_kind(in_index, counted) + by_kind(by_itself, torch.ones_like(counted))
 
-    graded: list[tuple[float, float]] = [(quality(t), t) for t in candidates.tolist()]
-    return max(graded)[1]
+    graded: list[tuple[float, float]] = [(quality(t), t) for t in torch.linspace(0.01, 0.99, 99).tolist()]
+    most = max(graded)[0]
+    best = [t for q, t in graded if q > most - 1e-6]
+    return best[len(best) // 2]

@@ -1,9 +1,10 @@
 """The Disentanglement Classifier: is this query relevant to this edit? Ours, after the idea of arXiv 2605.29826.
 
-Two streams are compared separately and judged together. The visual stream asks whether query and edit are about the
-same thing (picture against picture, and picture against text, since a fact told on a picture can be asked about in
-words); the semantic stream asks whether the query's question is touched by the edit's. Which combination makes a
-query relevant depends on the kind of edit, which the classifier reads from the edit's own question.
+Two streams are compared and judged apart, and a query is relevant only if both agree. The one asks whether query and
+edit are about the same thing (picture against picture, and picture against text, since a fact told on a picture can be
+asked about in words); the other asks whether the query's question is touched by the edit's, which depends on the kind
+of edit and is read from the edit's own question. Judged apart, neither can make up for the other: what is learned about
+things holds for questions that were never trained on, and the reverse.
 """
 
 from collections.abc import Sequence
@@ -18,20 +19,20 @@ from ldke_pl.router.features import FeatureReader, Features
 GROUPS = 4
 """The similarity of two pooled states is given to the head as this many partial cosines per layer."""
 
-GATE = 4
-"""Size of what the head sees of an edit's question, and of a query's, by itself: enough for what kind it is."""
+GATE = 2
+"""Size of what is seen of an edit's question, and of a query's, by itself: enough for what kind it is."""
 
-POOLED = (("image", "image"), ("text", "image"), ("text", "text"), ("last", "last"), ("text", "target"))
-"""Which pooled states of a query are compared with which of an edit."""
+POOLED = {
+    "thing": (("image", "image"), ("text", "image")),
+    "question": (("text", "text"), ("last", "last"), ("text", "target")),
+}
+"""Stream -> which pooled states of a query are compared with which of an edit."""
 
-LATE = (
-    ("image_tokens", "image_tokens"),
-    ("text_tokens", "image_tokens"),
-    ("image_tokens", "text_tokens"),
-    ("text_tokens", "text_tokens"),
-    ("text_tokens", "target_tokens"),
-)
-"""Which states of a query are compared with which of an edit token by token."""
+LATE = {
+    "thing": (("image_tokens", "image_tokens"), ("text_tokens", "image_tokens"), ("image_tokens", "text_tokens")),
+    "question": (("text_tokens", "text_tokens"), ("text_tokens", "target_tokens")),
+}
+"""Stream -> which states of a query are compared with which of an edit token by token."""
 
 
 class PairClassifier(nn.Module):
@@ -43,7 +44,7 @@ class PairClassifier(nn.Module):
     Args:
         features: numbers per stream of the feature reader.
         layers: how many layers they come from.
-        width: hidden size of the pair head.
+        width: hidden size of each stream's judge.
         dropout: fraction of features dropped in training, before what is learned from them.
     """
 
@@ -62,13 +63,10 @@ class PairClassifier(nn.Module):
             return nn.Sequential(nn.LayerNorm(inputs), nn.Dropout(dropout), nn.Linear(inputs, GATE))
 
         self.edit_gate, self.query_gate = gate(3 * features), gate(2 * features)
-        similarities = len(POOLED) * layers * GROUPS + 2 * len(LATE)
-        # Cosines of a model's states lie close together: unscaled, the head would hardly see them differ.
-        self.scale = nn.BatchNorm1d(similarities)
-        self.head = nn.Sequential(
-            nn.Linear(similarities + 2 * GATE + 2, width), nn.GELU(), nn.Linear(width, width), nn.GELU(),
-            nn.Linear(width, 1),
-        )  # fmt: skip
+        self.thing = _Judge(len(POOLED["thing"]) * layers * GROUPS + 2 * len(LATE["thing"]), 2, width)
+        self.question = _Judge(
+            len(POOLED["question"]) * layers * GROUPS + 2 * len(LATE["question"]), 2 * GATE + 2, width
+        )
 
     def centre(self, queries: Features) -> None:
         """Take the mean of training queries as the origin from which states are compared."""
@@ -88,15 +86,12 @@ class PairClassifier(nn.Module):
 
     def forward(self, queries: Features, edits: Features) -> Tensor:
         """Relevance logits, (queries, edits), from embedded features."""
-        similar = [torch.einsum("qgd,egd->qeg", queries[q], edits[e]) for q, e in POOLED]
-        similar += [late_interaction(queries[q], edits[e]) for q, e in LATE]
-        scaled = torch.cat(similar, -1)
-        shape = scaled.shape[:2]
-        scaled = self.scale(scaled.flatten(0, 1)).reshape(*shape, -1)
-        alone = [_spread(queries[n], shape, 1) for n in ("gate", "seen")]
-        alone += [_spread(edits[n], shape, 0) for n in ("gate", "seen")]
-        logits: Tensor = self.head(torch.cat([scaled, *alone], -1)).squeeze(-1)
-        return logits
+        shape = torch.Size((len(queries["seen"]), len(edits["seen"])))
+        alone = [_spread(queries["seen"], shape, 1), _spread(edits["seen"], shape, 0)]
+        same_thing = self.thing(_similarities("thing", queries, edits), alone)
+        alone += [_spread(queries["gate"], shape, 1), _spread(edits["gate"], shape, 0)]
+        touched = self.question(_similarities("question", queries, edits), alone)
+        return both(same_thing, touched)
 
     def _directions(self, features: Features) -> Features:
         """Centred states of unit length: pooled ones as (n, layers * GROUPS, part), others as (n, tokens, width)."""
@@ -113,6 +108,34 @@ class PairClassifier(nn.Module):
             found[name] = nn.functional.normalize(states - centre, dim=-1) * there
         found["image"] = found["image"] * features["seen"][..., None]
         return found
+
+
+class _Judge(nn.Module):
+    """One stream's logits from its similarities and from what is known of query and edit by themselves."""
+
+    def __init__(self, similarities: int, alone: int, width: int) -> None:
+        super().__init__()
+        # Cosines of a model's states lie close together: unscaled, the head would hardly see them differ.
+        self.scale = nn.BatchNorm1d(similarities)
+        self.head = nn.Sequential(
+            nn.Linear(similarities + alone, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1)
+        )
+
+    def forward(self, similar: Tensor, alone: Sequence[Tensor]) -> Tensor:
+        scaled = self.scale(similar.flatten(0, 1)).reshape(similar.shape)
+        logits: Tensor = self.head(torch.cat([scaled, *alone], -1)).squeeze(-1)
+        return logits
+
+
+def _similarities(stream: str, queries: Features, edits: Features) -> Tensor:
+    """All that one stream compares, (queries, edits, similarities)."""
+    similar = [torch.einsum("qgd,egd->qeg", queries[q], edits[e]) for q, e in POOLED[stream]]
+    return torch.cat(similar + [late_interaction(queries[q], edits[e]) for q, e in LATE[stream]], -1)
+
+
+def both(first: Tensor, second: Tensor) -> Tensor:
+    """The logit of two independent events happening together, from the logit of each."""
+    return -torch.logsumexp(torch.stack([-first, -second, -first - second]), 0)
 
 
 def late_interaction(asked: Tensor, known: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ldke_pl.backbone import load_backbone
 from ldke_pl.config import TrainConfig
-from ldke_pl.data import EditCase
+from ldke_pl.data import EditCase, scored_together
 from ldke_pl.errors import ConfigError
 from ldke_pl.localize import Calibration
 from ldke_pl.localize.calibration import calibrate_standard
@@ -93,7 +93,9 @@ def calibrate(
     index = ((table, members), (others, distractors))
     relevance = torch.cat([_relevance(router, table, edits, probes, chosen) for edits, chosen in index], 1)
     own = torch.searchsorted(members, table.owner[probes])
-    return calibrated_threshold(relevance, own, table.relevant[probes], [table.kinds[i] for i in probes.tolist()])
+    kinds = [table.kinds[i] for i in probes.tolist()]
+    scored = [kept for case in scored_together([cases[i] for i in members.tolist()]) for kept in case]
+    return calibrated_threshold(relevance, own, table.relevant[probes], kinds, torch.tensor(scored))
 
 
 def evaluate(
@@ -105,13 +107,15 @@ def evaluate(
     relevance = _relevance(router, table, table, probes, everyone)
     alone = relevance[probes, table.owner]
     single = torch.where(alone >= router.threshold, table.owner, -1).tolist()
-    members = torch.tensor([i for i, c in enumerate(cases) if c.joint])
+    together = [i for i, c in enumerate(cases) if c.joint]
+    members = torch.tensor(together)
     chosen = best(relevance[:, members], router.threshold)
     joint = torch.where(chosen >= 0, members[chosen.clamp_min(0)], -1).tolist()
-    together = set(members.tolist())
+    all_scored = {i: [True] * len(c.probes) for i, c in enumerate(cases)}
+    joint_scored = dict(zip(together, scored_together([cases[i] for i in together]), strict=True))
     figures: dict[str, Any] = {}
-    for mode, routes, size in (("single", single, 1), ("joint", joint, len(members))):
-        rows = list(_rows(mode, cases, routes, together if mode == "joint" else None))
+    for mode, routes, scored, size in (("single", single, all_scored, 1), ("joint", joint, joint_scored, len(members))):
+        rows = list(_rows(mode, cases, routes, scored))
         figures[mode] = {"router": router_summary(rows, held_out) | {"index_size": size}}
     return figures
 
@@ -131,16 +135,21 @@ def _relevance(
     return torch.cat(parts)
 
 
-def _rows(mode: str, cases: Sequence[EditCase], routes: Sequence[int], together: set[int] | None) -> list[ProbeResult]:
-    """Routing decisions as result rows, whose scores say whether the decision was right."""
-    edited = {(cases[i].entity, cases[i].relation) for i in together or ()}
+def _rows(
+    mode: str, cases: Sequence[EditCase], routes: Sequence[int], scored: Mapping[int, Sequence[bool]]
+) -> list[ProbeResult]:
+    """Routing decisions as result rows, whose scores say whether the decision was right.
+
+    Args:
+        routes: the case that each probe of ``cases`` is routed to, -1 for the base.
+        scored: which probes of which cases count.
+    """
     rows, place = [], -1
     for number, case in enumerate(cases):
-        for probe in case.probes:
+        counted = scored.get(number, [False] * len(case.probes))
+        for probe, kept in zip(case.probes, counted, strict=True):
             place += 1
-            if together is not None and number not in together:
-                continue
-            if together is not None and probe.kind.is_locality and (probe.entity, probe.relation) in edited:
+            if not kept:
                 continue
             route, relevant = routes[place], not probe.kind.is_locality
             score = float((route == number) == relevant and (relevant or route < 0))
