@@ -27,15 +27,17 @@ CASES = 4
 
 @pytest.fixture(scope="module")
 def edit_run(model_folder: Path, data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
-    """Run folder and outcome of ``edit.py`` with its default methods, in a process of its own."""
+    """Run folder and outcome of ``edit.py`` with all protocols and a peer, in a process of its own."""
     folder = tmp_path_factory.mktemp("edit") / "run"
     arguments = [
         f"model.name={model_folder}",
         "router=radius",
         f"data.root={data_root}",
         f"data.limit={CASES}",
+        f"editor=[{','.join(METHODS)}]",
         "editor.ldke.steps=2",
         "editor.ft_l.steps=2",
+        f"run.protocols=[{','.join(PROTOCOLS)}]",
         f"run.dir={folder}",
         "run.resamples=20",
     ]
@@ -247,7 +249,7 @@ def test_sweep_runs_offline_with_wandb(tiny: list[str], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("choice", ["run.modes=[joint]", "run.protocols=[masked]", "run.seeds=[0,1]"])
 def test_parts_of_the_evaluation_can_be_chosen(tiny: list[str], tmp_path: Path, choice: str) -> None:
-    small = ["router=radius", "data.limit=1", "editor.ldke.steps=1", "editor.ft_l.steps=1", "run.protocols=[generate]"]
+    small = ["router=radius", "data.limit=1", "editor.ldke.steps=1", "run.protocols=[generate]"]
     assert call_command("edit", [*tiny, *small, choice]).status == 0
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert {"ldke", "no_edit"} <= metrics["methods"].keys()

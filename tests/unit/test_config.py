@@ -167,9 +167,9 @@ def test_malformed_argument(argument: str, fault: str) -> None:
 
 def test_all_faults_come_in_one_message() -> None:
     found = faults(
-        "fast", "model=atlsa", "localizer.tau=2", "localizer.tua=1", "run.joint=x", "data=vlkeb", "editor.ft_l.rank=0"
+        "fast", "model=atlsa", "localizer.tau=2", "localizer.tua=1", "run.joint=x", "data=vlkeb", "editor.ldke.rank=0"
     )
-    starts = ["fast:", "model:", "localizer.tua:", "run.joint:", "editor.ft_l.rank:", "localizer.tau:", "data.root:"]
+    starts = ["fast:", "model:", "localizer.tua:", "run.joint:", "editor.ldke.rank:", "localizer.tau:", "data.root:"]
     assert [fault.split()[0] for fault in found] == starts
 
 

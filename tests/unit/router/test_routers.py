@@ -23,7 +23,7 @@ from ldke_pl.router import (
     save_router,
 )
 from ldke_pl.router.base import stacked, unstacked
-from ldke_pl.router.classifier import late_interaction
+from ldke_pl.router.classifier import both, late_interaction
 
 ASKED = "Which country is this?"
 
@@ -40,8 +40,9 @@ def classifier(reader: FeatureReader, pictures: list[Image.Image]) -> Classifier
         torch.manual_seed(0)
         made = PairClassifier(reader.width, len(reader.layers))
         made.centre(reader.questions([Question(p, ASKED) for p in (pictures[5], None)]))
-        made.scale.running_mean.uniform_(-1, 1)
-        made.scale.running_var.uniform_(0.01, 1)
+        for judge in (made.thing, made.question):
+            judge.scale.running_mean.uniform_(-1, 1)
+            judge.scale.running_var.uniform_(0.01, 1)
     return ClassifierRouter(reader, made, 0.6)
 
 
@@ -58,6 +59,12 @@ def questions(pictures: list[Image.Image]) -> list[Question]:
         Question(None, "Who leads Balumo, and since when?"),
         Question(pictures[2], "A?"),
     ]
+
+
+def test_relevance_needs_both_streams() -> None:
+    first, second = torch.tensor([3.0, 3.0, -4.0, 60.0, -90.0]), torch.tensor([3.0, -4.0, -4.0, 60.0, 90.0])
+    torch.testing.assert_close(both(first, second).sigmoid(), first.sigmoid() * second.sigmoid())
+    torch.testing.assert_close(both(first, torch.full_like(first, 200.0)), first)
 
 
 def unit_tokens(seed: int, rows: int, tokens: int) -> Tensor:
