@@ -1,6 +1,6 @@
 """Routing decisions of ``train.py`` as result rows: which are scored, and when a decision is right."""
 
-from ldke_pl.data import EditCase, EditRequest, Probe, ProbeKind
+from ldke_pl.data import EditCase, EditRequest, Probe, ProbeKind, scored_together
 from ldke_pl.metrics.results import BASE
 from ldke_pl.runtime.training import _rows
 
@@ -17,10 +17,11 @@ def case(name: str, relation: str, *, joint: bool = True) -> EditCase:
 
 
 CASES = [case("A", "leader"), case("B", "leader", joint=False), case("C", "leader")]
+EVERY_PROBE = {number: [True, True] for number in range(3)}
 
 
 def test_single_rows_cover_every_probe() -> None:
-    rows = list(_rows("single", CASES, [0, -1, -1, 1, 2, -1], None))
+    rows = list(_rows("single", CASES, [0, -1, -1, 1, 2, -1], EVERY_PROBE))
     assert [row.case_id for row in rows] == ["case-A", "case-A", "case-B", "case-B", "case-C", "case-C"]
     assert [row.relevant for row in rows] == [True, False] * 3
     assert [row.route for row in rows] == ["case-A", BASE, BASE, "case-B", "case-C", BASE]
@@ -29,7 +30,7 @@ def test_single_rows_cover_every_probe() -> None:
 
 
 def test_query_sent_to_another_edit_is_wrong() -> None:
-    rows = list(_rows("joint", CASES, [2, 2, 0, 0, 0, -1], {0, 2}))
+    rows = list(_rows("joint", CASES, [2, 2, 0, 0, 0, -1], {0: [True, True], 2: [True, True]}))
     assert [(row.case_id, row.score) for row in rows] == [
         ("case-A", 0),
         ("case-A", 0),
@@ -40,5 +41,6 @@ def test_query_sent_to_another_edit_is_wrong() -> None:
 
 def test_joint_rows_leave_out_what_another_edit_answers() -> None:
     edited = [CASES[0], CASES[1], case("A", "capital")]
-    rows = list(_rows("joint", edited, [0, -1, -1, -1, 2, -1], {0, 2}))
+    scored = dict(zip((0, 2), scored_together([edited[0], edited[2]]), strict=True))
+    rows = list(_rows("joint", edited, [0, -1, -1, -1, 2, -1], scored))
     assert [(row.case_id, row.kind) for row in rows] == [("case-A", RIGHT[0].value), ("case-A", RIGHT[0].value)]
