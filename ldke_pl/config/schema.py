@@ -79,6 +79,7 @@ class RouterConfig:
     threshold: float | None = field(None, help="least relevance in [0, 1] that routes; null: as calibrated", ge=0, le=1)
     layers: list[int] | None = field(None, help="decoder layers read; null: the lowest quarter", ge=0, nonempty=True)
     width: int = field(128, help="hidden size of the pair head", ge=1)
+    cohort: int = field(36, help="pictures of training edits that every match is compared with", ge=1)
     lr: float = field(2e-3, help="learning rate", gt=0)
     steps: int = field(350, help="optimiser steps of training", ge=1)
     batch_size: int = field(32, help="edits, with all their probes, per optimiser step", ge=2)

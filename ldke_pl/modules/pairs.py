@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -50,6 +51,12 @@ class PairTable:
         unknown = (about == entity) & (about >= 0) & ~self.apart[probes][:, cases]
         labels = torch.where(unknown, -1, 0)
         return torch.where(own, self.relevant[probes][:, None].long(), labels)
+
+    def things(self) -> Tensor:
+        """The first case with a picture of each entity that has one, (entities,) long."""
+        pictured = (self.edits["seen"][:, 0] > 0).nonzero().squeeze(1)
+        first = np.unique(self.edit_entity[pictured].numpy(), return_index=True)[1]
+        return pictured[torch.from_numpy(first)]
 
 
 def without_relations(cases: Sequence[EditCase], relations: Collection[str]) -> list[EditCase]:

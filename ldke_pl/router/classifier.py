@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ldke_pl.data import EditRequest
 from ldke_pl.router.base import Key, stacked, unstacked
-from ldke_pl.router.features import FeatureReader, Features
+from ldke_pl.router.features import MAX_TOKENS, FeatureReader, Features
 
 GROUPS = 4
 """The similarity of two pooled states is given to the head as this many partial cosines per layer."""
@@ -34,6 +34,12 @@ LATE = {
 }
 """Stream -> which states of a query are compared with which of an edit token by token."""
 
+LEVELLED = tuple(query for query, edit in LATE["thing"] if edit == "image_tokens")
+"""States of a query whose match with an edit's picture is also given less their level among pictures of a cohort."""
+
+NEAREST = 5
+"""How many of the cohort, those most like the query, its level is the mean of; where there are fewer, with zeros."""
+
 
 class PairClassifier(nn.Module):
     """Relevance logits of all pairs of edits and queries.
@@ -41,29 +47,40 @@ class PairClassifier(nn.Module):
     Things and questions are compared in the model's own states, so that a comparison holds for entities and relations
     that were never trained on; learned is only what the comparisons mean for an edit and a query of their kinds.
 
+    How well the right picture matches differs from query to query, a name as much as a rendering, so that no one bound
+    on it serves all. Each match is therefore also given less the query's level among a cohort of things that are never
+    edited, as in the adaptive score normalisation of speaker verification (Sturim and Reynolds, 2005). The cohort is
+    fixed: a route depends on no other edit.
+
     Args:
         features: numbers per stream of the feature reader.
         layers: how many layers they come from.
         width: hidden size of each stream's judge.
+        cohort: how many pictures the cohort has.
         dropout: fraction of features dropped in training, before what is learned from them.
     """
 
     centre_image: Tensor
     centre_text: Tensor
     centre_last: Tensor
+    cohort: Tensor
 
-    def __init__(self, features: int, layers: int = 1, width: int = 128, dropout: float = 0.1) -> None:
+    def __init__(
+        self, features: int, layers: int = 1, width: int = 128, cohort: int = 36, dropout: float = 0.1
+    ) -> None:
         super().__init__()
-        self.shape = {"features": features, "layers": layers, "width": width, "dropout": dropout}
+        self.shape = {"features": features, "layers": layers, "width": width, "cohort": cohort, "dropout": dropout}
         self.layers = layers
         for name in ("image", "text", "last"):
             self.register_buffer(f"centre_{name}", torch.zeros(features))
+        self.register_buffer("cohort", torch.zeros(cohort, MAX_TOKENS["image_tokens"], features // layers))
 
         def gate(inputs: int) -> nn.Sequential:
             return nn.Sequential(nn.LayerNorm(inputs), nn.Dropout(dropout), nn.Linear(inputs, GATE))
 
         self.edit_gate, self.query_gate = gate(3 * features), gate(2 * features)
-        self.thing = _Judge(len(POOLED["thing"]) * layers * GROUPS + 2 * len(LATE["thing"]), 2, width)
+        late = 2 * (len(LATE["thing"]) + len(LEVELLED))
+        self.thing = _Judge(len(POOLED["thing"]) * layers * GROUPS + late, 2, width)
         self.question = _Judge(
             len(POOLED["question"]) * layers * GROUPS + 2 * len(LATE["question"]), 2 * GATE + 2, width
         )
@@ -75,14 +92,31 @@ class PairClassifier(nn.Module):
         self.centre_text.copy_(queries["text"].mean(0))
         self.centre_last.copy_(queries["last"].mean(0))
 
+    def compare_with(self, pictures: Tensor) -> None:
+        """Take picture states (at most ``cohort``, tokens, width) as the cohort."""
+        self.cohort[: len(pictures), : pictures.shape[1]] = pictures
+
     def embed_edits(self, edits: Features) -> Features:
         """Turn edits' features into keys."""
         gate = self.edit_gate(torch.cat([edits["text"], edits["last"], edits["target"]], -1))
         return self._directions(edits) | {"gate": gate}
 
-    def embed_queries(self, queries: Features) -> Features:
-        """The same for queries."""
-        return self._directions(queries) | {"gate": self.query_gate(torch.cat([queries["text"], queries["last"]], -1))}
+    def embed_queries(self, queries: Features, cohort: Tensor | None = None, known: Tensor | None = None) -> Features:
+        """The same for queries.
+
+        Args:
+            cohort: picture states to take the place of the classifier's own cohort, (cohort, tokens, width).
+            known: which of the cohort show what a query is about, (queries, cohort) bool; these are left out.
+        """
+        gate = self.query_gate(torch.cat([queries["text"], queries["last"]], -1))
+        found = self._directions(queries) | {"gate": gate}
+        pictures = self._token_directions(self.cohort if cohort is None else cohort, self.centre_image)
+        for name in LEVELLED:
+            matches = late_interaction(found[name], pictures)
+            if known is not None:
+                matches = matches.masked_fill(known[..., None], 0)
+            found[f"{name}_level"] = matches.topk(min(NEAREST, len(pictures)), 1).values.sum(1) / NEAREST
+        return found
 
     def forward(self, queries: Features, edits: Features) -> Tensor:
         """Relevance logits, (queries, edits), from embedded features."""
@@ -102,12 +136,13 @@ class PairClassifier(nn.Module):
             centred = features[name] - centres[name]
             found[name] = nn.functional.normalize(centred.reshape(len(centred), self.layers * GROUPS, -1), dim=-1)
         for name in (f"{n}_tokens" for n in ("image", "text", "target") if f"{n}_tokens" in features):
-            states = features[name]
-            there = states.abs().sum(-1, keepdim=True) > 0
-            centre = centres[name.removesuffix("_tokens")][-states.shape[-1] :]
-            found[name] = nn.functional.normalize(states - centre, dim=-1) * there
+            found[name] = self._token_directions(features[name], centres[name.removesuffix("_tokens")])
         found["image"] = found["image"] * features["seen"][..., None]
         return found
+
+    def _token_directions(self, states: Tensor, centre: Tensor) -> Tensor:
+        there = states.abs().sum(-1, keepdim=True) > 0
+        return nn.functional.normalize(states - centre[-states.shape[-1] :], dim=-1) * there
 
 
 class _Judge(nn.Module):
@@ -130,7 +165,11 @@ class _Judge(nn.Module):
 def _similarities(stream: str, queries: Features, edits: Features) -> Tensor:
     """All that one stream compares, (queries, edits, similarities)."""
     similar = [torch.einsum("qgd,egd->qeg", queries[q], edits[e]) for q, e in POOLED[stream]]
-    return torch.cat(similar + [late_interaction(queries[q], edits[e]) for q, e in LATE[stream]], -1)
+    for q, e in LATE[stream]:
+        similar.append(late_interaction(queries[q], edits[e]))
+        if e == "image_tokens":
+            similar.append(similar[-1] - queries[f"{q}_level"].unsqueeze(1))
+    return torch.cat(similar, -1)
 
 
 def both(first: Tensor, second: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ def run_train(config: TrainConfig) -> None:
 def fit(config: TrainConfig, table: PairTable, features: int, layers: int, folder: Path) -> RouterModule:
     """Train the classifier with Lightning."""
     r = config.router
-    shape = {"features": features, "layers": layers, "width": r.width, "dropout": r.dropout}
+    shape = {"features": features, "layers": layers, "width": r.width, "cohort": r.cohort, "dropout": r.dropout}
     module = RouterModule(table, shape, r.lr, r.weight_decay, r.steps)
     trainer = build_trainer(
         config.trainer, folder, build_logger(config.logger, folder),
@@ -88,14 +88,23 @@ def calibrate(
 ) -> float:
     """The threshold on validation probes, in an index filled up with training edits as distractors."""
     members = torch.tensor([i for i, c in enumerate(cases) if c.joint])
-    distractors = torch.tensor([i for i, c in enumerate(train) if c.joint])
     probes = torch.isin(table.owner, members).nonzero().squeeze(1)
-    index = ((table, members), (others, distractors))
+    index = ((table, members), (others, distractors(others, train, len(router.classifier.cohort))))
     relevance = torch.cat([_relevance(router, table, edits, probes, chosen) for edits, chosen in index], 1)
     own = torch.searchsorted(members, table.owner[probes])
     kinds = [table.kinds[i] for i in probes.tolist()]
     scored = [kept for case in scored_together([cases[i] for i in members.tolist()]) for kept in case]
     return calibrated_threshold(relevance, own, table.relevant[probes], kinds, torch.tensor(scored))
+
+
+def distractors(table: PairTable, cases: Sequence[EditCase], cohort: int) -> Tensor:
+    """Training edits for an index: without contradiction, and about none of the classifier's cohort.
+
+    A match with a thing of the cohort is given less that very match, so that it would be a distractor too easy.
+    """
+    known = table.edit_entity[table.things()[:cohort]]
+    unknown = ~torch.isin(table.edit_entity, known)
+    return (unknown & torch.tensor([c.joint for c in cases])).nonzero().squeeze(1)
 
 
 def evaluate(

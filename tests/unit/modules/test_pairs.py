@@ -65,6 +65,12 @@ def test_labels_follow_the_chosen_cases_and_probes(table: PairTable) -> None:
     assert table.labels(cases, probes).tolist() == [[1, 0], [0, -1], [0, 1]]
 
 
+def test_things_are_first_pictured_cases_of_entities(table: PairTable) -> None:
+    assert table.things().tolist() == [0, 2]
+    in_words = replace(table, edits=table.edits | {"seen": torch.tensor([[0.0], [1.0], [0.0]])})
+    assert in_words.things().tolist() == [1]
+
+
 def test_held_out_relations_leave_no_trace(cases: list[EditCase]) -> None:
     kept = without_relations(cases, {"capital"})
     assert [c.case_id for c in kept] == ["case-0", "case-2"]

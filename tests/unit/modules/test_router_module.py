@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 import toy_pairs
+from torch import Tensor
 from torch.nn.functional import softplus
 
 from ldke_pl.modules import calibrated_threshold
 from ldke_pl.modules.router import CaseStream, pair_loss, routing_loss
+from ldke_pl.router import Features
 
 LABELS = torch.tensor([[1, 0], [0, -1]])
 """A probe that is relevant to the first of two edits, and a locality probe of it that may be about the second."""
@@ -69,6 +71,26 @@ def test_stream_of_cases_takes_every_case_equally_often() -> None:
     assert Counter(stream[i] for i in range(len(stream))) == dict.fromkeys(range(5), 4)
     assert CaseStream(5, 3, 4, 0).order.tolist() == CaseStream(5, 3, 4, 0).order.tolist()
     assert CaseStream(5, 3, 4, 0).order.tolist() != CaseStream(5, 3, 4, 1).order.tolist()
+
+
+def test_what_a_batch_is_about_is_not_in_its_cohort(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = toy_pairs.new_module()
+    seen = []
+
+    def embed(queries: Features, cohort: Tensor, known: Tensor) -> Features:
+        seen.append((cohort, known))
+        return original(queries, cohort, known)
+
+    original = module.classifier.embed_queries
+    monkeypatch.setattr(module.classifier, "embed_queries", embed)
+    cases, probes = torch.tensor([3, 5]), torch.tensor([3, 5, 7, 15])  # the last two: of case 7, and about nothing
+    module(cases, probes)
+    cohort, known = seen[0]
+    pictures = module.table.edits["image_tokens"]
+    rows = [int((pictures == one).flatten(1).all(1).nonzero()) for one in cohort]
+    assert sorted(rows) == [i for i in range(toy_pairs.CASES) if i not in (3, 5)]
+    assert known[2].tolist() == [row == 7 for row in rows]
+    assert not known[[0, 1, 3]].any()
 
 
 def test_training_lowers_the_loss(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ def classifier(reader: FeatureReader, pictures: list[Image.Image]) -> Classifier
         torch.manual_seed(0)
         made = PairClassifier(reader.width, len(reader.layers))
         made.centre(reader.questions([Question(p, ASKED) for p in (pictures[5], None)]))
+        made.compare_with(reader.questions([Question(p, ASKED) for p in pictures[3:5]])["image_tokens"])
         for judge in (made.thing, made.question):
             judge.scale.running_mean.uniform_(-1, 1)
             judge.scale.running_var.uniform_(0.01, 1)
@@ -89,6 +90,23 @@ def test_late_interaction_is_that_of_loops_and_ignores_padding(seed: int) -> Non
     torch.testing.assert_close(found, wanted)
     padded = [torch.cat([x, torch.zeros(len(x), 3, 4)], 1) for x in (asked, known)]
     torch.testing.assert_close(late_interaction(*padded), found)
+
+
+def test_a_query_is_levelled_by_the_nearest_of_the_cohort() -> None:
+    made, queries = PairClassifier(4, cohort=8), unit_tokens(1, 5, 4)
+    made.compare_with(unit_tokens(2, 7, 7)[1:])
+    features = {n: queries.sum(1) for n in ("image", "text", "last")} | {"seen": torch.ones(5, 1)}
+    features |= {"image_tokens": queries, "text_tokens": queries.flip(1)}
+    matches = late_interaction(queries, made.cohort)
+    assert matches.shape == (5, 8, 2) and not matches[:, 6:].any()
+    found = made.embed_queries(features)
+    for name in ("image_tokens_level", "text_tokens_level"):
+        torch.testing.assert_close(found[name], matches.sort(1, descending=True).values[:, :5].mean(1))
+    known = torch.zeros(5, 6, dtype=torch.bool)
+    known[2, :4] = True
+    other = made.embed_queries(features, made.cohort[:6], known)["image_tokens_level"]
+    torch.testing.assert_close(other[[0, 1, 3, 4]], found["image_tokens_level"][[0, 1, 3, 4]])
+    torch.testing.assert_close(other[2], matches[2, 4:6].sum(0) / 5)
 
 
 @pytest.mark.parametrize("kind", ["classifier", "radius"])

@@ -1,8 +1,11 @@
-"""Routing decisions of ``train.py`` as result rows: which are scored, and when a decision is right."""
+"""Routing decisions of ``train.py`` as result rows: which are scored, when one is right; and what fills the index."""
+
+import torch
 
 from ldke_pl.data import EditCase, EditRequest, Probe, ProbeKind, scored_together
 from ldke_pl.metrics.results import BASE
-from ldke_pl.runtime.training import _rows
+from ldke_pl.modules.pairs import PairTable
+from ldke_pl.runtime.training import _rows, distractors
 
 RIGHT = ProbeKind.RELIABILITY, ProbeKind.ENTITY_LOCALITY
 
@@ -44,3 +47,15 @@ def test_joint_rows_leave_out_what_another_edit_answers() -> None:
     scored = dict(zip((0, 2), scored_together([edited[0], edited[2]]), strict=True))
     rows = list(_rows("joint", edited, [0, -1, -1, -1, 2, -1], scored))
     assert [(row.case_id, row.kind) for row in rows] == [("case-A", RIGHT[0].value), ("case-A", RIGHT[0].value)]
+
+
+def test_distractors_are_joint_edits_of_what_is_not_in_the_cohort() -> None:
+    nothing = torch.zeros(0, dtype=torch.long)
+    table = PairTable(
+        {"seen": torch.ones(4, 1)}, {}, nothing, nothing, nothing,
+        edit_entity=torch.tensor([0, 0, 1, 2]), probe_entity=nothing, kinds=[], apart=nothing,
+    )  # fmt: skip
+    cases = [case("A", "leader"), case("A", "capital"), case("B", "leader"), case("C", "leader", joint=False)]
+    assert distractors(table, cases, 1).tolist() == [2]
+    assert distractors(table, cases, 2).tolist() == []
+    assert distractors(table, [*cases[:3], case("C", "leader")], 2).tolist() == [3]
