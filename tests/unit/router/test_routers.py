@@ -109,6 +109,13 @@ def test_a_query_is_levelled_by_the_nearest_of_the_cohort() -> None:
     torch.testing.assert_close(other[2], matches[2, 4:6].sum(0) / 5)
 
 
+def test_no_edits_have_no_relevance(classifier: ClassifierRouter, questions: list[Question]) -> None:
+    features = classifier.reader.questions(questions)
+    none = {name: value[:0] for name, value in classifier.reader.edits([EditRequest(None, "A?", "B")]).items()}
+    made = classifier.classifier
+    assert made(made.embed_queries(features), made.embed_edits(none)).shape == (3, 0)
+
+
 @pytest.mark.parametrize("kind", ["classifier", "radius"])
 def test_relevance_of_a_pair_does_not_depend_on_others(
     reader: FeatureReader,
