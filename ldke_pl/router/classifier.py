@@ -134,7 +134,8 @@ class PairClassifier(nn.Module):
         found = {"seen": features["seen"]}
         for name in centres.keys() & features.keys():
             centred = features[name] - centres[name]
-            found[name] = nn.functional.normalize(centred.unflatten(-1, (self.layers * GROUPS, -1)), dim=-1)
+            parts = torch.unflatten(centred, -1, (self.layers * GROUPS, -1))
+            found[name] = nn.functional.normalize(parts, dim=-1)
         for name in (f"{n}_tokens" for n in ("image", "text", "target") if f"{n}_tokens" in features):
             found[name] = self._token_directions(features[name], centres[name.removesuffix("_tokens")])
         found["image"] = found["image"] * features["seen"][..., None]
