@@ -48,9 +48,9 @@ class PairClassifier(nn.Module):
     that were never trained on; learned is only what the comparisons mean for an edit and a query of their kinds.
 
     How well the right picture matches differs from query to query, a name as much as a rendering, so that no one bound
-    on it serves all. Each match is therefore also given less the query's level among a cohort of things that are never
-    edited, as in the adaptive score normalisation of speaker verification (Sturim and Reynolds, 2005). The cohort is
-    fixed: a route depends on no other edit.
+    on it serves all. Each match is therefore also given less the query's level among a cohort of things seen in
+    training, as in the adaptive score normalisation of speaker verification (Sturim and Reynolds, 2005). The cohort is
+    fixed: a route depends on no other edit. An edit of a thing of the cohort is recognised less well.
 
     Args:
         features: numbers per stream of the feature reader.
