@@ -78,6 +78,9 @@ class RouterConfig:
     kind: str = field("classifier", help="which router", choices=("classifier", "radius"))
     threshold: float | None = field(None, help="least relevance in [0, 1] that routes; null: as calibrated", ge=0, le=1)
     layers: list[int] | None = field(None, help="decoder layers read; null: the lowest quarter", ge=0, nonempty=True)
+    naming: str | None = field(
+        "What is the name of what is shown?", help="question for the name of what an edit shows; null: do not ask"
+    )
     width: int = field(128, help="hidden size of the pair head", ge=1)
     cohort: int = field(36, help="pictures of training edits that every match is compared with", ge=1)
     lr: float = field(2e-3, help="learning rate", gt=0)

@@ -124,7 +124,7 @@ def _features(
 
 
 def _content_key(reader: FeatureReader, cases: Sequence[EditCase], questions: Sequence[Question]) -> str:
-    digest = hashlib.sha256(f"{reader.backbone.fingerprint(reader.layers[-1])}{reader.layers}".encode())
+    digest = hashlib.sha256(f"{reader.backbone.fingerprint(reader.layers[-1])}{reader.layers}{reader.naming}".encode())
     pictures: dict[ImageSource, str] = {}
     for image, text in _texts(cases, questions):
         if image is not None and image not in pictures:

@@ -1,10 +1,10 @@
 """The Disentanglement Classifier: is this query relevant to this edit? Ours, after the idea of arXiv 2605.29826.
 
 Two streams are compared and judged apart, and a query is relevant only if both agree. The one asks whether query and
-edit are about the same thing (picture against picture, and picture against text, since a fact told on a picture can be
-asked about in words); the other asks whether the query's question is touched by the edit's, which depends on the kind
-of edit and is read from the edit's own question. Judged apart, neither can make up for the other: what is learned about
-things holds for questions that were never trained on, and the reverse.
+edit are about the same thing (picture against picture, and picture or the name that the unedited model gives it against
+text, since a fact told on a picture can be asked about in words); the other asks whether the query's question is
+touched by the edit's, which depends on the kind of edit and is read from the edit's own question. Judged apart, neither
+can make up for the other: what is learned about things holds for questions that were never trained on, and the reverse.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,12 @@ POOLED = {
 """Stream -> which pooled states of a query are compared with which of an edit."""
 
 LATE = {
-    "thing": (("image_tokens", "image_tokens"), ("text_tokens", "image_tokens"), ("image_tokens", "text_tokens")),
+    "thing": (
+        ("image_tokens", "image_tokens"),
+        ("text_tokens", "image_tokens"),
+        ("image_tokens", "text_tokens"),
+        ("text_tokens", "name_tokens"),
+    ),
     "question": (("text_tokens", "text_tokens"), ("text_tokens", "target_tokens")),
 }
 """Stream -> which states of a query are compared with which of an edit token by token."""
@@ -130,13 +135,13 @@ class PairClassifier(nn.Module):
     def _directions(self, features: Features) -> Features:
         """Centred states of unit length: pooled ones as (n, layers * GROUPS, part), others as (n, tokens, width)."""
         centres = {"image": self.centre_image, "text": self.centre_text, "last": self.centre_last}
-        centres["target"] = self.centre_text
+        centres["target"] = centres["name"] = self.centre_text
         found = {"seen": features["seen"]}
         for name in centres.keys() & features.keys():
             centred = features[name] - centres[name]
             parts = torch.unflatten(centred, -1, (self.layers * GROUPS, -1))
             found[name] = nn.functional.normalize(parts, dim=-1)
-        for name in (f"{n}_tokens" for n in ("image", "text", "target") if f"{n}_tokens" in features):
+        for name in (f"{n}_tokens" for n in ("image", "text", "target", "name") if f"{n}_tokens" in features):
             found[name] = self._token_directions(features[name], centres[name.removesuffix("_tokens")])
         found["image"] = found["image"] * features["seen"][..., None]
         return found

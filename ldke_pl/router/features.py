@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from ldke_pl.backbone import Backbone
+from ldke_pl.backbone.forward import greedy_answers
 from ldke_pl.backbone.hooks import captured, early_exit
 from ldke_pl.data import EditRequest, Question
 from ldke_pl.errors import ModelError
 
-MAX_TOKENS = {"image_tokens": 16, "text_tokens": 24, "target_tokens": 8}
+MAX_TOKENS = {"image_tokens": 16, "text_tokens": 24, "target_tokens": 8, "name_tokens": 8}
 """States kept per stream for token-by-token comparison; longer streams are averaged down to as many."""
 
 Features = dict[str, Tensor]
@@ -26,7 +27,7 @@ Features = dict[str, Tensor]
 ``image``, ``text``, ``last``: pooled picture states, pooled question states and the last prompt token's state,
 (queries, layers * width). ``seen``: (queries, 1), 1 with a picture and 0 without. ``image_tokens``, ``text_tokens``:
 states of the highest layer read, token by token, (queries, tokens, width), zero where there is none. Edits have
-``target`` and ``target_tokens`` besides.
+``target``, ``target_tokens`` and ``name_tokens`` besides.
 """
 
 
@@ -50,10 +51,11 @@ class FeatureReader:
 
     Args:
         layers: decoder layers whose outputs are read; None for the lowest quarter of them.
+        naming: question by which the model is asked the name of what an edit's picture shows; None to ask nothing.
     """
 
-    def __init__(self, backbone: Backbone, layers: Sequence[int] | None = None) -> None:
-        self.backbone = backbone
+    def __init__(self, backbone: Backbone, layers: Sequence[int] | None = None, naming: str | None = None) -> None:
+        self.backbone, self.naming = backbone, naming
         count = len(backbone.layers)
         self.layers = sorted(layers if layers is not None else range(max(1, count // 4)))
         if self.layers[-1] >= count:
@@ -72,12 +74,28 @@ class FeatureReader:
         return self.read(self.canonical(batch))
 
     def edits(self, requests: Sequence[EditRequest]) -> Features:
-        """Features of edits: those of their own questions, and those of the target, read as a text of its own."""
+        """Features of edits: those of their own questions, and those of the target and of the name, each a text alone.
+
+        The name is what the unedited model calls what it sees on an edit's picture: asked about without a picture, the
+        same thing is known by that.
+        """
         features = self.questions([Question(r.image, r.prompt) for r in requests])
         target = self.questions([Question(None, r.target) for r in requests])
-        states = target["text_tokens"]
-        tokens = _tokens(states, states.abs().sum(-1) > 0, MAX_TOKENS["target_tokens"])
-        return features | {"target": target["text"], "target_tokens": tokens}
+        features |= {"target": target["text"], "target_tokens": _short(target["text_tokens"], "target_tokens")}
+        states = torch.zeros_like(target["text_tokens"])
+        names = self._names(requests)
+        if names:
+            states[list(names)] = self.questions([Question(None, name) for name in names.values()])["text_tokens"]
+        return features | {"name_tokens": _short(states, "name_tokens")}
+
+    def _names(self, requests: Sequence[EditRequest]) -> dict[int, str]:
+        """Request -> what the model calls what its picture shows; without those that have no picture or no answer."""
+        pictured = [i for i, r in enumerate(requests) if r.image is not None]
+        if self.naming is None or not pictured:
+            return {}
+        asked = self.backbone.prompts.encode([Question(requests[i].image, self.naming) for i in pictured])
+        answers = greedy_answers(self.backbone, asked.to(self.backbone.device))
+        return {i: answer for i, answer in zip(pictured, answers, strict=True) if answer}
 
     def canonical(self, batch: Mapping[str, Any]) -> Queries:
         """Bring a batch of model inputs to canonical queries."""
@@ -141,6 +159,11 @@ def _tokens(hidden: Tensor, mask: Tensor, most: int) -> Tensor:
             tokens = nn.functional.adaptive_avg_pool1d(tokens.T, most).T
         kept[row, : len(tokens)] = tokens
     return kept
+
+
+def _short(states: Tensor, name: str) -> Tensor:
+    """States that end in zeros, brought to the length of ``name``."""
+    return _tokens(states, states.abs().sum(-1) > 0, MAX_TOKENS[name])
 
 
 def _picture_counts(ids: Tensor, pixels: Tensor | None, image_token_id: int) -> list[list[int]]:

@@ -20,7 +20,7 @@ CONFIG, WEIGHTS = "router.json", "router.safetensors"
 
 def describe(router: Router) -> dict[str, Any]:
     """What is needed to build the router again, apart from its weights."""
-    common = {"layers": router.reader.layers, "threshold": router.threshold}
+    common = {"layers": router.reader.layers, "naming": router.reader.naming, "threshold": router.threshold}
     if isinstance(router, ClassifierRouter):
         return {"kind": "classifier", **common, "shape": router.classifier.shape}
     return {"kind": "radius", **common}
@@ -38,7 +38,7 @@ def rebuild(backbone: Backbone, description: dict[str, Any], state: dict[str, Te
         ArtefactError: description and weights do not fit each other or the model.
     """
     try:
-        reader = FeatureReader(backbone, description["layers"])
+        reader = FeatureReader(backbone, description["layers"], description["naming"])
         if description["kind"] == "radius":
             return RadiusRouter(reader, description["threshold"])
         classifier = PairClassifier(**description["shape"])

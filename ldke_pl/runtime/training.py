@@ -38,7 +38,7 @@ def run_train(config: TrainConfig) -> None:
     console = Console()
     L.seed_everything(config.run.seeds[0], verbose=False)
     backbone = load_backbone(config.model)
-    reader = FeatureReader(backbone, config.router.layers)
+    reader = FeatureReader(backbone, config.router.layers, config.router.naming)
     held_out = set(config.router.held_out_relations)
     train = without_relations(load_cases(config.data), held_out)
     if not any(case.probes for case in train):

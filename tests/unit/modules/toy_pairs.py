@@ -17,6 +17,7 @@ def features(things: Tensor, asked: Tensor) -> Features:
     """Features of one thing and one question per row, with the same states pooled and token by token."""
     pooled = {"image": things, "text": asked, "last": asked, "target": things.flip(1)}
     tokens = {f"{n}_tokens": pooled[n][:, None] for n in ("image", "text", "target")}
+    tokens["name_tokens"] = tokens["image_tokens"]
     return pooled | tokens | {"seen": torch.ones(len(things), 1)}
 
 
@@ -28,7 +29,7 @@ def table() -> PairTable:
     owner = torch.arange(CASES).repeat(2)
     return PairTable(
         features(things, asked),
-        {n: v for n, v in queries.items() if "target" not in n},
+        {n: v for n, v in queries.items() if "target" not in n and "name" not in n},
         places=torch.arange(2 * CASES),
         owner=owner,
         relevant=torch.arange(2 * CASES) < CASES,

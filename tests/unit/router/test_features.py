@@ -1,15 +1,18 @@
 """What the router reads: the last question and the pictures, whatever stands around them."""
 
+from unittest import mock
+
 import pytest
 import torch
 from PIL import Image
 
 from ldke_pl.backbone import Backbone
+from ldke_pl.backbone.forward import greedy_answers
 from ldke_pl.backbone.hooks import captured
 from ldke_pl.data import EditRequest, Question
 from ldke_pl.errors import ModelError
 from ldke_pl.router import FeatureReader, Features
-from ldke_pl.router.features import MAX_TOKENS, _tokens
+from ldke_pl.router.features import MAX_TOKENS, _short, _tokens
 
 ASKED = "Which country is this?"
 
@@ -85,6 +88,27 @@ def test_edits_have_the_states_of_their_target_besides(reader: FeatureReader, pi
     assert held.tolist() == [int(there[0]), MAX_TOKENS["target_tokens"]]
     assert there[1] > MAX_TOKENS["target_tokens"] > there[0]
     torch.testing.assert_close(found["target_tokens"][0, : there[0]], targets["text_tokens"][0, : there[0]])
+
+
+def test_edits_are_known_by_the_name_the_unedited_model_gives_their_picture(
+    backbone: Backbone, pictures: list[Image.Image]
+) -> None:
+    reader = FeatureReader(backbone, [0], naming=ASKED)
+    names = greedy_answers(backbone, backbone.prompts.encode([Question(p, ASKED) for p in pictures[:2]]))
+    requests = [EditRequest(p, "What is its capital?", "Zomu") for p in (pictures[0], None, pictures[1])]
+    found = reader.edits(requests)["name_tokens"]
+    read = reader.questions([Question(None, name) for name in names])["text_tokens"]
+    torch.testing.assert_close(found[[0, 2]], _short(read, "name_tokens"), atol=1e-5, rtol=1e-4)
+    assert names[0] != names[1]
+    assert found[[0, 2]].any()
+    assert not found[1].any()
+
+
+def test_nothing_is_named_unless_asked_or_answered(backbone: Backbone, pictures: list[Image.Image]) -> None:
+    request = [EditRequest(pictures[0], ASKED, "Zomu")]
+    assert not FeatureReader(backbone, [0]).edits(request)["name_tokens"].any()
+    with mock.patch("ldke_pl.router.features.greedy_answers", return_value=[""]):
+        assert not FeatureReader(backbone, [0], naming=ASKED).edits(request)["name_tokens"].any()
 
 
 def test_tokens_are_kept_in_order_and_averaged_where_too_many() -> None:
