@@ -111,16 +111,13 @@ def case_loader(n_cases: int, steps: int, batch_size: int, seed: int) -> DataLoa
     return DataLoader(CaseStream(n_cases, steps, batch_size, seed), batch_size=batch_size)
 
 
-def calibrated_threshold(
-    relevance: Tensor, own: Tensor, relevant: Tensor, kinds: list[str], scored: Tensor | None = None
-) -> float:
+def calibrated_threshold(relevance: Tensor, own: Tensor, relevant: Tensor, kinds: list[str]) -> float:
     """The threshold that routes most probes right, kinds counted alike, with each edit alone and with all of them.
 
     Args:
         relevance: (probes, edits), the whole index.
         own: edit that each probe belongs to, (probes,).
         relevant: whether it should go there, (probes,) bool.
-        scored: whether it can be scored with all edits in the index, (probes,) bool; by default all can.
 
     Returns:
         The middle one of the thresholds that do equally well.
@@ -128,19 +125,16 @@ def calibrated_threshold(
     rows = torch.arange(len(own))
     alone = relevance[rows, own]
     top, where = relevance.max(1)
-    counted = torch.ones_like(relevant) if scored is None else scored
     numbers = {kind: i for i, kind in enumerate(dict.fromkeys(kinds))}
     kind = torch.tensor([numbers[k] for k in kinds])
 
-    def by_kind(right: Tensor, asked: Tensor) -> float:
-        total = torch.zeros(len(numbers)).index_add(0, kind[asked], right[asked].float())
-        count = torch.bincount(kind[asked], minlength=len(numbers))
-        return float((total / count)[count > 0].mean())
+    def by_kind(right: Tensor) -> float:
+        return float((torch.zeros(len(numbers)).index_add(0, kind, right.float()) / torch.bincount(kind)).mean())
 
     def quality(threshold: float) -> float:
         in_index = torch.where(relevant, (top >= threshold) & (where == own), top < threshold)
         by_itself = (alone >= threshold) == relevant
-        return by_kind(in_index, counted) + by_kind(by_itself, torch.ones_like(counted))
+        return by_kind(in_index) + by_kind(by_itself)
 
     graded: list[tuple[float, float]] = [(quality(t), t) for t in torch.linspace(0.01, 0.99, 99).tolist()]
     most = max(graded)[0]

@@ -54,7 +54,7 @@ def run_train(config: TrainConfig) -> None:
     module = fit(config, table, reader.width, len(reader.layers), folder)
     router = ClassifierRouter(reader, module.classifier, 0.5)
     known = read_pairs(reader, without_relations(everything, held_out), cache)
-    router.threshold = calibrate(router, known, without_relations(everything, held_out), table, train)
+    router.threshold = calibrate(router, known, table)
     calibration = calibrate_standard(backbone, [c.request for c in everything])
     figures = evaluate(router, read_pairs(reader, everything, cache), everything, held_out)
     save(router, calibration, folder / "router", config)
@@ -83,28 +83,26 @@ def fit(config: TrainConfig, table: PairTable, features: int, layers: int, folde
     return module
 
 
-def calibrate(
-    router: ClassifierRouter, table: PairTable, cases: Sequence[EditCase], others: PairTable, train: Sequence[EditCase]
-) -> float:
-    """The threshold on validation probes, in an index filled up with training edits as distractors."""
-    members = torch.tensor([i for i, c in enumerate(cases) if c.joint])
-    probes = torch.isin(table.owner, members).nonzero().squeeze(1)
-    index = ((table, members), (others, distractors(others, train, len(router.classifier.cohort))))
-    relevance = torch.cat([_relevance(router, table, edits, probes, chosen) for edits, chosen in index], 1)
-    own = torch.searchsorted(members, table.owner[probes])
-    kinds = [table.kinds[i] for i in probes.tolist()]
-    scored = [kept for case in scored_together([cases[i] for i in members.tolist()]) for kept in case]
-    return calibrated_threshold(relevance, own, table.relevant[probes], kinds, torch.tensor(scored))
+def calibrate(router: ClassifierRouter, table: PairTable, train: PairTable) -> float:
+    """The threshold on validation probes, in an index of all validation edits, with training edits as distractors.
+
+    Each probe meets the edits that it is known to have nothing to do with, and its own: edits that contradict each
+    other can be in the index together, so that it has the size of those that the router is made for.
+    """
+    probes, everyone = torch.arange(len(table.owner)), torch.arange(len(table.edit_entity))
+    relevance = _relevance(router, table, table, probes, everyone)
+    relevance = relevance.masked_fill(table.labels(everyone, probes) < 0, 0)
+    others = _relevance(router, table, train, probes, distractors(train, len(router.classifier.cohort)))
+    return calibrated_threshold(torch.cat([relevance, others], 1), table.owner, table.relevant, table.kinds)
 
 
-def distractors(table: PairTable, cases: Sequence[EditCase], cohort: int) -> Tensor:
-    """Training edits for an index: without contradiction, and about none of the classifier's cohort.
+def distractors(table: PairTable, cohort: int) -> Tensor:
+    """Training edits for an index of other things' edits: those about none of the classifier's cohort.
 
     A match with a thing of the cohort is given less that very match, so that it would be a distractor too easy.
     """
     known = table.edit_entity[table.things()[:cohort]]
-    unknown = ~torch.isin(table.edit_entity, known)
-    return (unknown & torch.tensor([c.joint for c in cases])).nonzero().squeeze(1)
+    return (~torch.isin(table.edit_entity, known)).nonzero().squeeze(1)
 
 
 def evaluate(

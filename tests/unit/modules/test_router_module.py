@@ -52,14 +52,6 @@ def test_threshold_counts_kinds_alike() -> None:
     assert calibrated_threshold(relevance, own, relevant, ["a"] * 9 + ["b", "c"]) > 0.6
 
 
-def test_threshold_ignores_what_cannot_be_scored_in_the_index() -> None:
-    relevance = torch.tensor([[0.5, 0.1], *[[0.2, 0.8]] * 3])
-    own, relevant, kinds = torch.zeros(4, dtype=torch.long), torch.tensor([True, False, False, False]), list("abcd")
-    assert calibrated_threshold(relevance, own, relevant, kinds) > 0.8
-    scored = torch.tensor([True, False, False, False])
-    assert 0.2 < calibrated_threshold(relevance, own, relevant, kinds, scored) <= 0.5
-
-
 def test_threshold_is_the_middle_of_those_that_do_equally_well() -> None:
     relevance, relevant = torch.tensor([[0.8], [0.2]]), torch.tensor([True, False])
     found = calibrated_threshold(relevance, torch.zeros(2, dtype=torch.long), relevant, ["a", "b"])
