@@ -25,6 +25,7 @@ from ldke_pl.edits.artefact import Artefact, load_artefact, read_config, save_ar
 from ldke_pl.errors import EditError
 from ldke_pl.localize import Calibration, build_localizer
 from ldke_pl.router import FeatureReader, RadiusRouter, Router, best, load_router
+from ldke_pl.router.queries import canonical
 from ldke_pl.router.store import describe, rebuild, weights
 
 log = logging.getLogger(__name__)
@@ -40,10 +41,13 @@ class Routes:
     Args:
         rows: edit id, or ``BASE``, per row of the batch.
         images: the same per picture, in the order of the pixels.
+        sizes: relative number of vectors that each picture has at the connector, (pictures,) long; None if all have
+            as many.
     """
 
     rows: list[str]
     images: list[str]
+    sizes: Tensor | None = None
 
 
 class EditedModel:
@@ -152,11 +156,11 @@ class EditedModel:
             batch: the model's inputs: ``input_ids``, ``attention_mask`` and, with pictures, ``pixel_values``.
         """
         edits = self.active if self._enabled else []
-        n_images = len(batch["pixel_values"]) if batch.get("pixel_values") is not None else 0
-        routes = Routes([BASE] * len(batch["input_ids"]), [BASE] * n_images)
+        pictures = self.backbone.prompts.pictures(batch)
+        routes = Routes([BASE] * len(batch["input_ids"]), [BASE] * len(pictures), pictures.sizes)
         if not edits:
             return routes
-        queries = self.router.reader.canonical(batch)
+        queries = canonical(self.backbone, batch)
         relevance = self.router.relevance(self.router.reader.read(queries), [e.key for e in edits]).cpu()
         chosen = best(relevance, self.router.threshold)
         strength = torch.zeros(len(routes.rows))
@@ -179,7 +183,7 @@ class EditedModel:
         number = {name: i for i, name in enumerate(used)} | {BASE: BASE_ROW}
         rows = torch.tensor([number[r] for r in routes.rows])
         images = torch.tensor([number[r] for r in routes.images]) if routes.images else None
-        return applied(self.backbone, [self.edits[name].deltas for name in used], rows, images)
+        return applied(self.backbone, [self.edits[name].deltas for name in used], rows, images, routes.sizes)
 
     def generate(self, *, routes: Routes | None = None, **inputs: Any) -> Any:
         """Transformers' own ``generate``, every row under its route.
@@ -189,12 +193,12 @@ class EditedModel:
             inputs: whatever ``generate`` takes.
         """
         with self.under(routes or self.route(self._on_device(inputs))):
-            return self.backbone.model.generate(**self._on_device(inputs))  # type: ignore[operator]
+            return self.backbone.generate(**self._on_device(inputs))
 
     def __call__(self, *, routes: Routes | None = None, **inputs: Any) -> Any:
         """One forward pass; everything in ``input_ids`` counts as prompt."""
         with self.under(routes or self.route(self._on_device(inputs))):
-            return self.backbone.model(**self._on_device(inputs))
+            return self.backbone(**self._on_device(inputs))
 
     def _on_device(self, inputs: dict[str, Any]) -> dict[str, Any]:
         device = self.backbone.device

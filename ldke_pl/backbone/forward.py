@@ -49,15 +49,15 @@ def answer_logits(backbone: Backbone, batch: Mapping[str, Any], labels: Tensor) 
     told = labels[:, 1:] != IGNORE
     positions = F.pad(told, (0, 1))
     with only_positions(backbone.model.get_output_embeddings(), positions):
-        logits = backbone.model(**batch, use_cache=False).logits[0]
+        logits = backbone(**batch, use_cache=False).logits[0]
     return AnswerLogits(logits, labels[:, 1:][told], told.nonzero()[:, 0], len(labels))
 
 
 def greedy_answers(backbone: Backbone, batch: Mapping[str, Any]) -> list[str]:
     """Greedy generation for a left-padded batch of questions."""
-    model, prompts = backbone.model, backbone.prompts
+    prompts = backbone.prompts
     with torch.no_grad():
-        ids: Tensor = model.generate(  # type: ignore[operator]
+        ids: Tensor = backbone.generate(
             **batch,
             do_sample=False,
             num_beams=1,

@@ -1,8 +1,9 @@
 """Load an MLLM and everything that editing needs to know about it."""
 
 import hashlib
+import inspect
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
+from transformers import AutoModelForImageTextToText, PreTrainedModel, ProcessorMixin
 from transformers.utils import logging as transformers_logging
 
+from ldke_pl.backbone.processors import load_processor
 from ldke_pl.backbone.prompts import Prompts
 from ldke_pl.backbone.sites import Site, decoder_layers, find_sites
 from ldke_pl.config import ModelConfig
@@ -49,9 +51,7 @@ class Backbone:
         self.model.eval()
         self.model.requires_grad_(False)
         self.sites = find_sites(self.model)
-        config = self.model.config
-        context = int(config.get_text_config().max_position_embeddings)
-        self.prompts = Prompts(self.processor, int(config.image_token_id), context)
+        self.prompts = Prompts(self.processor, self.model.config)
 
     @property
     def device(self) -> torch.device:
@@ -66,6 +66,20 @@ class Backbone:
     def layers(self) -> nn.ModuleList:
         """The decoder's layers, bottom first."""
         return decoder_layers(self.model)
+
+    def __call__(self, **inputs: Any) -> Any:
+        """One forward pass."""
+        return self._reader(self.model.forward, inputs)(**inputs)
+
+    def generate(self, **inputs: Any) -> Any:
+        """Transformers' own ``generate``."""
+        return self._reader(self.model.generate, inputs).generate(**inputs)  # type: ignore[arg-type]
+
+    def _reader(self, method: Callable[..., Any], inputs: Mapping[str, Any]) -> Any:
+        """The model; its decoder alone for a text where the model insists on a picture (BLIP-2, InstructBLIP)."""
+        pixels = inspect.signature(method).parameters.get("pixel_values")
+        insists = pixels is not None and pixels.default is inspect.Parameter.empty
+        return self.model.language_model if insists and inputs.get("pixel_values") is None else self.model
 
     def fingerprint(self, top: int) -> str:
         """Hash of every weight below and including decoder layer ``top``: vision encoder, connector, embeddings.
@@ -99,10 +113,8 @@ def load_backbone(config: ModelConfig) -> Backbone:
                 device_map=config.device_map,
                 trust_remote_code=config.trust_remote_code,
             )
-            processor = AutoProcessor.from_pretrained(
-                source, revision=config.revision, trust_remote_code=config.trust_remote_code
-            )
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as fault:
+            processor = load_processor(source, revision=config.revision, trust_remote_code=config.trust_remote_code)
+        except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as fault:
             raise ModelError(
                 f"The model {config.name!r} cannot be loaded: {str(fault).splitlines()[0]}",
                 "set model.name to 'atlas', to a folder written by save_pretrained, or to a hub id",

@@ -7,14 +7,14 @@ the one editor that reads the embedding table, and it exists to be beaten.
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ldke_pl.backbone import CONNECTOR, Backbone
 from ldke_pl.config import EditorConfig
 from ldke_pl.data import EditRequest
 from ldke_pl.editors.base import Sites
 from ldke_pl.edits import Delta, Edit, request_id
-from ldke_pl.errors import EditError
+from ldke_pl.errors import EditError, ModelError
 
 
 class NameOverwrite:
@@ -23,7 +23,13 @@ class NameOverwrite:
     def __init__(self, backbone: Backbone, config: EditorConfig, sites: Sites) -> None:
         del config, sites
         self.backbone = backbone
-        self.name, self.linear = list(backbone.sites[CONNECTOR].linears.items())[-1]
+        self.name, slot = list(backbone.sites[CONNECTOR].slots.items())[-1]
+        if not isinstance(slot.module, nn.Linear) or not hasattr(backbone.model.config, "image_seq_length"):
+            raise ModelError(
+                f"name_overwrite cannot be made for a {type(backbone.model).__name__}.",
+                "use it on a model whose connector ends in a linear layer and gives each picture as many tokens",
+            )
+        self.linear = slot.module
 
     def edit(self, requests: Sequence[EditRequest], *, seed: int = 0) -> list[Edit]:
         """See :meth:`ldke_pl.editors.base.Editor.edit`."""

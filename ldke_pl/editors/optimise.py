@@ -7,17 +7,18 @@ sum of theirs, so no gradient crosses from one edit to another.
 import hashlib
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ldke_pl.backbone import CONNECTOR, Backbone
 from ldke_pl.backbone.forward import answer_logits
-from ldke_pl.backbone.hooks import captured, reused
+from ldke_pl.backbone.hooks import captured
 from ldke_pl.backbone.prompts import IGNORE
+from ldke_pl.backbone.sites import Slot
+from ldke_pl.backbone.vision import encoded_once
 from ldke_pl.config import EditorConfig
 from ldke_pl.data import EditRequest, Question, load_image
 from ldke_pl.data.views import augmented_views
@@ -75,9 +76,7 @@ def optimise(
         EditError: a request is unusable, or a loss is not a number. Other edits of the batch are lost with it, so
             callers keep batches small and store finished ones.
     """
-    vision = backbone.model.get_encoder(modality="image")
-    cached = nullcontext() if vision is backbone.model else reused(vision)
-    with torch.inference_mode(False), torch.enable_grad(), cached:
+    with torch.inference_mode(False), torch.enable_grad(), encoded_once(backbone.model):
         problems = [_problem(backbone, r, s, config, seed, full_rank) for r, s in zip(requests, sites, strict=True)]
         if config.propagation_weight:
             _teach(backbone, [p for p, s in zip(problems, sites, strict=True) if _propagates(p.request, s, config)])
@@ -132,7 +131,7 @@ def optimise_shared(
     problems = [shared, *(replace(other, deltas=shared.deltas) for other in others)]
     optimiser = torch.optim.Adam(shared.parameters(), lr=config.lr, eps=config.eps)
     size = config.batch_size
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), encoded_once(backbone.model):
         batches = [_Batch(backbone, problems[i : i + size], config) for i in range(0, len(problems), size)]
         for _ in range(config.steps):
             for batch in batches:
@@ -175,7 +174,7 @@ class _Batch:
         self.batch = batch.to(backbone.device)
         self.labels = self.labels.to(backbone.device)
         self.rows = torch.tensor([i for i, p in enumerate(problems) for _ in p.questions])
-        self.images = torch.tensor([i for i, p in enumerate(problems) for q in p.questions if q.image is not None])
+        self.pictures = backbone.prompts.pictures(self.batch)
         prompt = self.batch["attention_mask"].bool() & (self.labels == IGNORE)
         teachers = [p.teacher for p in problems for _ in p.questions]
         self.distance = Distance(backbone, teachers, self.batch["input_ids"], prompt)
@@ -184,7 +183,8 @@ class _Batch:
         """The objective of each edit: the mean over its views."""
         deltas = [p.deltas for p in self.problems]
         watched = captured(self.distance.watched(), keep_graph=True)
-        with applied(self.backbone, deltas, self.rows, self.images if len(self.images) else None), watched as states:
+        written = applied(self.backbone, deltas, self.rows, self.pictures.numbered(self.rows), self.pictures.sizes)
+        with written, watched as states:
             per_row = answer_logits(self.backbone, self.batch, self.labels).loss_per_row()
         per_row = per_row + self.weight * self.distance.per_row(states)
         rows = self.rows.to(per_row.device)
@@ -208,9 +208,10 @@ def _record(problems: Sequence[Problem], losses: Sequence[Tensor], stop_loss: fl
 def _problem(
     backbone: Backbone, request: EditRequest, sites: tuple[str, ...], config: EditorConfig, seed: int, full_rank: bool
 ) -> Problem:
-    if request.image is None and CONNECTOR in sites:
+    unreached = [site for site in sites if request.image is None and backbone.sites[site].pictured]
+    if unreached:
         raise EditError(
-            f"The edit {request.prompt!r} -> {request.target!r} has no picture to write the connector for.",
+            f"The edit {request.prompt!r} -> {request.target!r} has no picture to write the {unreached[0]} for.",
             "write it to a decoder layer, as in localizer=readout, or give it a picture",
         )
     name = request_id(request, seed)
@@ -220,8 +221,8 @@ def _problem(
         views = augmented_views(load_image(request.image), config.views, np.random.default_rng(entropy))
         questions = [Question(view, request.prompt) for view in views]
     generator = torch.Generator().manual_seed(entropy % 2**63)
-    linears = {n: linear for site in sites for n, linear in backbone.sites[site].linears.items()}
-    deltas = {n: _fresh(linear, None if full_rank else config.rank, generator) for n, linear in linears.items()}
+    slots = {n: slot for site in sites for n, slot in backbone.sites[site].slots.items()}
+    deltas = {n: _fresh(slot, None if full_rank else config.rank, generator) for n, slot in slots.items()}
     device = backbone.device
     for delta in deltas.values():
         for tensor in delta.tensors():
@@ -230,9 +231,9 @@ def _problem(
     return Problem(request, name, questions, deltas)
 
 
-def _fresh(linear: nn.Linear, rank: int | None, generator: torch.Generator) -> Delta:
+def _fresh(slot: Slot, rank: int | None, generator: torch.Generator) -> Delta:
     """A delta whose product is zero, in fp32 whatever the default: the edit starts from the unedited model."""
     if rank is None:
-        return Delta((torch.zeros(linear.out_features, linear.in_features, dtype=torch.float32),))
-    down = torch.randn(rank, linear.in_features, generator=generator, dtype=torch.float32)
-    return Delta((down / math.sqrt(linear.in_features), torch.zeros(linear.out_features, rank, dtype=torch.float32)))
+        return Delta((torch.zeros(slot.out_features, slot.in_features, dtype=torch.float32),))
+    down = torch.randn(rank, slot.in_features, generator=generator, dtype=torch.float32)
+    return Delta((down / math.sqrt(slot.in_features), torch.zeros(slot.out_features, rank, dtype=torch.float32)))

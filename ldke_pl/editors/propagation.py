@@ -36,7 +36,7 @@ def read_teachers(backbone: Backbone, requests: Sequence[EditRequest]) -> list[T
     questions = [Question(None, f"{r.target}. {r.prompt}") for r in requests]
     batch = backbone.prompts.encode(questions, padding_side="right").to(backbone.device)
     with captured(_layers(backbone)) as outputs:
-        backbone.model(**batch, use_cache=False)
+        backbone(**batch, use_cache=False)
     states = torch.stack([outputs[name] for name in _layers(backbone)], 1).float()
     lengths = batch["attention_mask"].sum(1).tolist()
     return [Teacher(batch["input_ids"][i, :n], states[i, :, :n]) for i, n in enumerate(lengths)]

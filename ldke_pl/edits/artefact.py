@@ -141,9 +141,9 @@ def _edit(
     entry: dict[str, Any], tensors: dict[str, Tensor], keys: dict[str, Tensor], backbone: Backbone, folder: Path
 ) -> Edit:
     try:
-        linears = {n: m for site in entry["sites"] for n, m in backbone.sites[site].linears.items()}
-        held = {n: m for n, m in linears.items() if f"{entry['edit_id']}|{n}|0" in tensors}
-        if linears and not held:
+        slots = {n: m for site in entry["sites"] for n, m in backbone.sites[site].slots.items()}
+        held = {n: m for n, m in slots.items() if f"{entry['edit_id']}|{n}|0" in tensors}
+        if slots and not held:
             raise KeyError("its deltas")
         deltas = {
             n: _delta(f"{entry['edit_id']}|{n}", tensors, (m.out_features, m.in_features)) for n, m in held.items()

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ldke_pl.backbone import CONNECTOR, Backbone
 from ldke_pl.backbone.hooks import Hook, forward_hooks
+from ldke_pl.backbone.pictures import shares
 
 BASE_ROW = -1
 """Stands for "no edit" where a row's or a picture's edit is given by number."""
@@ -42,7 +43,13 @@ Deltas = Mapping[str, Delta]
 
 
 @contextmanager
-def applied(backbone: Backbone, deltas: Sequence[Deltas], rows: Tensor, images: Tensor | None = None) -> Iterator[None]:
+def applied(
+    backbone: Backbone,
+    deltas: Sequence[Deltas],
+    rows: Tensor,
+    images: Tensor | None = None,
+    sizes: Tensor | None = None,
+) -> Iterator[None]:
     """Run the forward passes inside with row b under ``deltas[rows[b]]``.
 
     Rows of number ``BASE_ROW`` are bit-equal to the base model on the same batch. With beams or several return
@@ -53,11 +60,13 @@ def applied(backbone: Backbone, deltas: Sequence[Deltas], rows: Tensor, images: 
         rows: edit number per row of the batch, (batch,) long.
         images: edit number per picture in the order of the pixels, (pictures,) long; where to write the connector.
             None if no row has a picture.
+        sizes: relative number of vectors that each picture has at the connector, (pictures,) long; None if all have
+            as many.
     """
-    connector = backbone.sites[CONNECTOR].linears
+    connector = backbone.sites[CONNECTOR].slots
     hooks = []
     for site in backbone.sites.values():
-        for name, linear in site.linears.items():
+        for name, slot in site.slots.items():
             members = [i for i, d in enumerate(deltas) if name in d]
             numbers = images if name in connector else rows
             if not members or numbers is None:
@@ -67,29 +76,40 @@ def applied(backbone: Backbone, deltas: Sequence[Deltas], rows: Tensor, images: 
             # Numbers count from BASE_ROW = -1, which indexes the last entry of ``local``: no edit there either.
             chosen = local[numbers.cpu()].to(backbone.device)
             if (chosen >= 0).any():
-                hooks.append((linear, _adds([deltas[i][name] for i in members], chosen)))
+                shares = sizes if name in connector else None
+                hooks.append((slot.module, _adds([deltas[i][name] for i in members], chosen, shares, slot.after)))
     with forward_hooks(hooks):
         yield
 
 
-def _adds(deltas: Sequence[Delta], chosen: Tensor) -> Hook:
-    """A forward hook that adds each chosen row's delta to the output of a linear layer."""
+def _adds(deltas: Sequence[Delta], chosen: Tensor, sizes: Tensor | None, after: bool) -> Hook:
+    """A forward hook that adds each chosen row's (or picture's) delta to the output of a linear map."""
     factors = _stack(deltas, chosen.device)
     biases = [d.bias for d in deltas if d.bias is not None]
     bias = torch.stack(biases).to(chosen.device) if biases else None
+    even = sizes is None or len(set(sizes.tolist())) == 1
 
-    def add(_module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-        hidden = inputs[0]
-        numbers = chosen.repeat_interleave(hidden.shape[0] // len(chosen))
-        where = (numbers >= 0).nonzero().squeeze(1)
+    def update(hidden: Tensor, numbers: Tensor) -> Tensor:
+        """(n, vectors, in) to (n, vectors, out), entry i by the delta of number ``numbers[i]``."""
         # Autocast would compute fp32 deltas in half precision.
         with torch.autocast(hidden.device.type, enabled=False):
-            update = hidden[where].float()
+            found = hidden.float()
             for factor in factors:
-                update = torch.bmm(update, factor[numbers[where]].transpose(1, 2))
-            if bias is not None:
-                update = update + bias[numbers[where]]
-        return output.index_add(0, where, update.to(output.dtype))
+                found = torch.bmm(found, factor[numbers].transpose(1, 2))
+            return found if bias is None else found + bias[numbers]
+
+    def add(_module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        hidden = output if after else inputs[0]
+        if sizes is None or even:
+            # Some models flatten rows or pictures before a linear map: each has an equal share of what comes.
+            read, written = (x.reshape(len(chosen), -1, x.shape[-1]) for x in (hidden, output))
+            where = (chosen >= 0).nonzero().squeeze(1)
+            found = update(read[where], chosen[where]).to(output.dtype)
+            return written.index_add(0, where, found).reshape(output.shape)
+        read, written = (x.reshape(-1, x.shape[-1]) for x in (hidden, output))
+        parts = zip(*(x.split(shares(sizes, len(x))) for x in (read, written)), chosen, strict=True)
+        summed = [w + update(r[None], n[None])[0].to(w.dtype) if n >= 0 else w for r, w, n in parts]
+        return torch.cat(summed).reshape(output.shape)
 
     return add
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ldke_pl.backbone import CONNECTOR, Backbone
+from ldke_pl.backbone import Backbone
 from ldke_pl.config import LocalizerConfig
 from ldke_pl.data import EditRequest
 from ldke_pl.errors import ArtefactError, ConfigError, EditError
-from ldke_pl.localize.controls import CONTROLS
+from ldke_pl.localize.controls import CONTROLS, possible
 from ldke_pl.localize.gradients import SCORES, gradient_scores
 from ldke_pl.localize.readout import Readout
 
@@ -74,7 +74,7 @@ def build_localizer(backbone: Backbone, config: LocalizerConfig, calibration: Ca
     if name == "readout" or name in SCORES:
         return partial(_by_score, backbone, replace(config, name=name), calibration)
     if name in CONTROLS:
-        return partial(CONTROLS[name], names, seed)
+        return partial(CONTROLS[name], backbone.sites, seed)
     if name == "fixed" and config.site in names:
         return partial(_fixed, config.site)
     if name == "best_fixed_per_kind":
@@ -130,7 +130,8 @@ def _by_score(
         scores = calibration.readout.predict(found)
     else:
         scores = standardised(found[config.name], sites, calibration.standard.get(config.name, {}))
-    scores[torch.tensor([r.image is None for r in requests]), sites.index(CONNECTOR)] = -torch.inf
+    reached = [[name in possible(backbone.sites, r) for name in sites] for r in requests]
+    scores = scores.masked_fill(~torch.tensor(reached), -torch.inf)
     return select_sites(scores, sites, config.tau, config.max_sites)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from ldke_pl.backbone import CONNECTOR, Backbone
 from ldke_pl.backbone.forward import answer_logits, greedy_answers
 from ldke_pl.backbone.hooks import captured
+from ldke_pl.backbone.pictures import Pictures
 from ldke_pl.backbone.prompts import IGNORE
 from ldke_pl.data import EditRequest, Question
 
@@ -37,13 +38,15 @@ def gradient_scores(backbone: Backbone, requests: Sequence[EditRequest]) -> dict
         found = torch.autograd.grad(total, [*states.values()], materialize_grads=True)
     gradients = dict(zip(states, found, strict=True))
     looked_at = _positions(backbone, batch["input_ids"], batch["attention_mask"], labels)
-    with_image = torch.tensor([q.image is not None for q in questions], device=backbone.device)
+    pictures = backbone.prompts.pictures(batch)
     columns = []
     for name in backbone.sites:
         if name == CONNECTOR:
-            columns.append(_connector_scores(states.get(name), gradients.get(name), with_image))
-        else:
+            columns.append(_connector_scores(states.get(name), gradients.get(name), pictures, len(requests)))
+        elif name in states:
             columns.append(_site_scores(states[name], gradients[name], looked_at))
+        else:  # a layer of cross-attention, in a batch without pictures
+            columns.append({score: torch.zeros(len(requests), device=labels.device) for score in SCORES})
     return {score: torch.stack([c[score] for c in columns], 1).cpu() for score in SCORES}
 
 
@@ -68,13 +71,20 @@ def _site_scores(states: Tensor, gradients: Tensor, looked_at: Tensor) -> dict[s
     return scores | {"attribution": scores["attribution"].abs()}
 
 
-def _connector_scores(states: Tensor | None, gradients: Tensor | None, with_image: Tensor) -> dict[str, Tensor]:
-    """The same for the connector, whose states (2 * pictures, tokens, width) are one entry per picture."""
-    half = with_image.shape[0]
-    scores = {name: torch.zeros(half, device=with_image.device) for name in SCORES}
-    if states is not None and gradients is not None:
-        everywhere = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
-        found = _site_scores(states, gradients, everywhere)
-        for name in SCORES:
-            scores[name][with_image] = found[name]
+def _connector_scores(
+    states: Tensor | None, gradients: Tensor | None, pictures: Pictures, count: int
+) -> dict[str, Tensor]:
+    """The same for the connector, whose vectors belong to pictures: those of the edits' old answers, then the new."""
+    device = states.device if states is not None else None
+    scores = {name: torch.zeros(count, device=device) for name in SCORES}
+    if states is None or gradients is None or not len(pictures):
+        return scores
+    parts = (pictures.vectors(states), pictures.vectors(gradients))
+    rows = pictures.rows.tolist()
+    found = {row: (s, g) for row, s, g in zip(rows, *parts, strict=True) if row >= 0}
+    for edit in (row for row in found if row < count):
+        pair = [torch.stack([found[edit][i], found[edit + count][i]]) for i in range(2)]
+        everywhere = torch.ones(pair[0].shape[:2], dtype=torch.bool, device=pair[0].device)
+        for name, value in _site_scores(pair[0], pair[1], everywhere).items():
+            scores[name][edit] = value[0]
     return scores

@@ -6,7 +6,7 @@ what the edited model gives (a base row is bit-equal to the base on the same bat
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -192,16 +192,17 @@ class Evaluator:
             batch = order[start : start + self.batch_size]
             asked = [questions[i] for i in batch]
             inputs = self.backbone.prompts.encode(asked).to(self.backbone.device)
-            with self._under(asked, [edits[i] for i in batch] if edits else None):
+            with self._under(inputs, [edits[i] for i in batch] if edits else None):
                 for i, text in zip(batch, greedy_answers(self.backbone, inputs), strict=True):
                     texts[i] = text
         return texts
 
-    def _under(self, questions: Sequence[Question], edits: Sequence[Edit] | None) -> AbstractContextManager[None]:
-        deltas = [e.deltas for e in edits or []]
-        rows = torch.arange(len(deltas)) if deltas else torch.full((len(questions),), -1)
-        images = torch.tensor([int(rows[i]) for i, q in enumerate(questions) if q.image is not None])
-        return applied(self.backbone, deltas, rows, images if len(images) else None)
+    def _under(self, inputs: Mapping[str, Any], edits: Sequence[Edit] | None) -> AbstractContextManager[None]:
+        """Run row b of a batch of model inputs under ``edits[b]``."""
+        if not edits:
+            return nullcontext()
+        rows, pictures = torch.arange(len(edits)), self.backbone.prompts.pictures(inputs)
+        return applied(self.backbone, [e.deltas for e in edits], rows, pictures.numbered(rows), pictures.sizes)
 
     @torch.no_grad()
     def _force(self, batch: list[int], edits: Mapping[int, Edit] | None) -> _Forced:
@@ -209,8 +210,8 @@ class Evaluator:
         told = [self.items[i][1].expected or self.before.texts.get(i) or "?" for i in batch]
         inputs, labels = self.backbone.prompts.encode_answers(questions, told)
         inputs = inputs.to(self.backbone.device)
-        with self._under(questions, [edits[i] for i in batch] if edits else None):
-            ids = topk_ids(self.backbone.model(**inputs, use_cache=False).logits, max(TOP_K.values()))
+        with self._under(inputs, [edits[i] for i in batch] if edits else None):
+            ids = topk_ids(self.backbone(**inputs, use_cache=False).logits, max(TOP_K.values()))
         return _Forced(batch, ids.cpu(), labels, inputs["attention_mask"].cpu())
 
     def _scores(self, protocol: str, after: Answers) -> dict[int, float]:

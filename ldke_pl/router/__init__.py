@@ -2,7 +2,7 @@
 
 from ldke_pl.router.base import Key, Router, best
 from ldke_pl.router.classifier import ClassifierRouter, PairClassifier
-from ldke_pl.router.features import FeatureReader, Features, Queries
+from ldke_pl.router.features import FeatureReader, Features
 from ldke_pl.router.radius import RadiusRouter
 from ldke_pl.router.store import load_router, save_router
 
@@ -12,7 +12,6 @@ __all__ = [
     "Features",
     "Key",
     "PairClassifier",
-    "Queries",
     "RadiusRouter",
     "Router",
     "best",

@@ -23,6 +23,7 @@ ORDER = (
     {"localize", "router"},
     {"editors"},
     {"edited"},
+    {"conformance"},
     {"metrics"},
     {"modules"},
     {"report"},

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ldke_pl.backbone.hooks import captured, early_exit, first_tensor, forward_hooks, only_positions, reused
+from ldke_pl.backbone.hooks import captured, early_exit, first_tensor, forward_hooks, only_positions, replaced
 
 Block = Callable[[nn.Module], AbstractContextManager[object]]
 BLOCKS: dict[str, Block] = {
@@ -15,7 +15,7 @@ BLOCKS: dict[str, Block] = {
     "captured": lambda module: captured({"it": module}, keep_graph=True),
     "early_exit": early_exit,
     "only_positions": lambda module: only_positions(module, torch.ones(1, 1, dtype=torch.bool)),
-    "reused": reused,
+    "replaced": lambda module: replaced(module, lambda x: x),
 }
 
 
@@ -99,26 +99,10 @@ def test_only_positions_feeds_the_selected_states_in_order() -> None:
     torch.testing.assert_close(logits, head(torch.stack([states[0, 1], states[0, 2], states[1, 0]])[None]))
 
 
-def test_reused_runs_once_per_distinct_input() -> None:
-    class Counts(nn.Module):
-        runs = 0
-
-        def forward(self, pixels: Tensor, *, scale: float = 1.0) -> Tensor:
-            self.runs += 1
-            return pixels * scale
-
-    module, pixels, other = Counts(), torch.ones(2, 2), torch.zeros(2, 2)
-    with reused(module):
-        outputs = [module(pixels), module(pixels=pixels), module(other), module(pixels[:1]), module(pixels)]
-    assert module.runs == 3
-    assert torch.equal(outputs[1], pixels) and torch.equal(outputs[2], other) and outputs[3].shape == (1, 2)
-    module(pixels)
-    assert module.runs == 4
-
-
-def test_reused_gives_back_a_forward_of_the_modules_own() -> None:
+def test_replaced_forward_runs_under_the_modules_hooks_and_gives_back_what_was_there() -> None:
     module = nn.Linear(2, 2)
-    own = module.forward = lambda pixels: pixels + 1  # type: ignore[method-assign]
-    with reused(module), reused(module):
-        assert torch.equal(module(torch.ones(1)), torch.full((1,), 2.0))
+    own = module.forward = lambda states: states + 1  # type: ignore[method-assign]
+    with captured({"it": module}) as seen, replaced(module, lambda states: states * 3):
+        assert torch.equal(module(torch.ones(1)), torch.full((1,), 3.0))
+    assert torch.equal(seen["it"], torch.full((1,), 3.0))
     assert module.forward is own

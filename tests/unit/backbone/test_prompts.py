@@ -85,7 +85,7 @@ def test_processor_without_template_gets_placeholder_and_question(
 ) -> None:
     processor = copy.copy(backbone.processor)
     processor.chat_template = None
-    prompts = Prompts(processor, backbone.prompts.image_token_id, backbone.prompts.context)
+    prompts = Prompts(processor, backbone.model.config)
     assert prompts.text(Question(None, ASKED)) == ASKED
     assert prompts.text(Question(pictures[0], ASKED)) == f"<image>{ASKED}"
     batch = prompts.encode([Question(pictures[0], ASKED)])
@@ -116,7 +116,7 @@ def test_empty_and_overlong_texts_are_refused(backbone: Backbone, prompt: str, a
 
 
 def test_the_longest_text_that_fits_is_taken(backbone: Backbone) -> None:
-    prompts = Prompts(backbone.processor, backbone.prompts.image_token_id, 0)
+    prompts = Prompts(backbone.processor, backbone.model.config)
     question, answer = Question(None, ASKED), "Ada"
     prompts.context = backbone.prompts.encode_answers([question], [answer])[1].shape[1]
     prompts.encode_answers([question], [answer])

@@ -1,4 +1,4 @@
-"""Sites: which linear layers of a model can be written, and how they are named."""
+"""Sites: which linear maps of a model can be written, and how they are named."""
 
 import pytest
 from torch import nn
@@ -15,17 +15,17 @@ def test_connector_comes_first_then_the_layers_from_below(backbone: Backbone) ->
 def test_sites_lead_to_the_decoder_width(backbone: Backbone) -> None:
     config = backbone.model.config
     width, inner = backbone.width, config.text_config.intermediate_size
-    connector = [(m.in_features, m.out_features) for m in backbone.sites[CONNECTOR].linears.values()]
+    connector = [(m.in_features, m.out_features) for m in backbone.sites[CONNECTOR].slots.values()]
     assert connector == [(config.vision_config.hidden_size, width), (width, width)]
     for layer, site in zip(backbone.layers, list(backbone.sites.values())[1:], strict=True):
-        assert [(m.in_features, m.out_features) for m in site.linears.values()] == [(inner, width)]
+        assert [(m.in_features, m.out_features) for m in site.slots.values()] == [(inner, width)]
         assert site.output is layer
 
 
 def test_names_resolve_to_the_layers_they_stand_for(backbone: Backbone) -> None:
-    named = {n: m for site in backbone.sites.values() for n, m in site.linears.items()}
+    named = {n: m for site in backbone.sites.values() for n, m in site.slots.items()}
     assert len(named) == len(backbone.layers) + 2
-    assert all(backbone.model.get_submodule(name) is module for name, module in named.items())
+    assert all(backbone.model.get_submodule(name) is slot.module for name, slot in named.items())
 
 
 def test_model_without_a_stack_of_layers_is_refused(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:

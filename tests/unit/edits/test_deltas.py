@@ -24,7 +24,7 @@ def made(backbone: Backbone, sites: Sequence[str], rank: int | None, seed: int, 
 
     deltas = {}
     for site in sites:
-        for name, m in backbone.sites[site].linears.items():
+        for name, m in backbone.sites[site].slots.items():
             shapes = (
                 [(m.out_features, m.in_features)] if rank is None else [(rank, m.in_features), (m.out_features, rank)]
             )

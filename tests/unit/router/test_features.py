@@ -13,6 +13,7 @@ from ldke_pl.data import EditRequest, Question
 from ldke_pl.errors import ModelError
 from ldke_pl.router import FeatureReader, Features
 from ldke_pl.router.features import MAX_TOKENS, _short, _tokens
+from ldke_pl.router.queries import canonical
 
 ASKED = "Which country is this?"
 
@@ -41,7 +42,7 @@ def test_turns_system_prompts_and_padding_change_nothing(
     chats = [plain, [system, *plain], [{"role": "user", "content": first}, told, again]]
     texts = [processor.apply_chat_template(chat, add_generation_prompt=True) for chat in chats]
     batch = processor(text=texts, images=pictures[:1] * 3, padding=True, padding_side=side, return_tensors="pt")
-    found = reader.read(reader.canonical(batch))
+    found = reader.read(canonical(reader.backbone, batch))
     assert_rows_equal(found, reader.questions([Question(pictures[0], ASKED)]))
 
 
@@ -49,7 +50,7 @@ def test_every_picture_of_a_row_is_a_query_of_its_own(reader: FeatureReader, pic
     processor = reader.backbone.processor
     texts = [f"<s><|user|>{'<image>' * n}{ASKED}<|assistant|>" for n in (0, 2, 1)]
     batch = processor(text=texts, images=pictures[:3], padding=True, return_tensors="pt")
-    queries = reader.canonical(batch)
+    queries = canonical(reader.backbone, batch)
     assert queries.rows.tolist() == [0, 1, 1, 2]
     assert queries.images.tolist() == [-1, 0, 1, 2]
     alone = reader.questions([Question(p, ASKED) for p in (None, *pictures[:3])])

@@ -1,0 +1,35 @@
+"""Processors: a family's own class, without the part for videos, which nothing here shows a model."""
+
+from functools import cache
+from typing import Any
+
+from transformers import AutoConfig, AutoProcessor, ProcessorMixin
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+from transformers.utils.import_utils import is_torchvision_available
+
+
+def load_processor(source: str, **options: Any) -> ProcessorMixin:
+    """The processor of a model folder or hub id; where torchvision is missing, one that takes no videos.
+
+    Args:
+        options: of ``from_pretrained``: ``revision``, ``trust_remote_code``.
+
+    Raises:
+        OSError, ValueError, ImportError: as transformers raises them.
+    """
+    if not is_torchvision_available():
+        kind: Any = PROCESSOR_MAPPING.get(type(AutoConfig.from_pretrained(source, **options)), None)
+        if kind is not None and "video_processor" in kind.get_attributes():
+            found: ProcessorMixin = without_videos(kind).from_pretrained(source, **options)
+            return found
+    return AutoProcessor.from_pretrained(source, **options)  # type: ignore[no-any-return]
+
+
+@cache
+def without_videos(kind: type[ProcessorMixin]) -> type[ProcessorMixin]:
+    """The processor class ``kind`` less its video processor, which transformers cannot make without torchvision.
+
+    The class keeps its name, so that what it saves is an ordinary processor folder.
+    """
+    kept = [name for name in kind.get_attributes() if name != "video_processor"]
+    return type(kind.__name__, (kind,), {"get_attributes": classmethod(lambda _: kept)})
