@@ -1,0 +1,59 @@
+"""Every check of ``ldke_pl.conformance`` on tiny models of the published families, briefly trained.
+
+What a family cannot do is listed in ``LIMITS`` with the reason that a user is given; the README's table says the same.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+from families.fit import TAUGHT, fit
+from families.models import FAMILIES
+from transformers.utils.import_utils import is_torchvision_available
+
+from ldke_pl.backbone import Backbone
+from ldke_pl.backbone.forward import greedy_answers
+from ldke_pl.conformance import CHECKS, NotPossibleError, Subject
+from ldke_pl.conformance.subject import PICTURES, SETTINGS
+from ldke_pl.data import Question
+
+ONE_PICTURE, NO_TEMPLATE = "puts one picture before each text", "has no chat template"
+LIMITS = {
+    ("blip_2", "one_of_two_pictures_is_edited"): ONE_PICTURE,
+    ("blip_2", "later_turns_keep_the_route"): NO_TEMPLATE,
+    ("instructblip", "one_of_two_pictures_is_edited"): ONE_PICTURE,
+    ("instructblip", "later_turns_keep_the_route"): NO_TEMPLATE,
+    ("paligemma", "later_turns_keep_the_route"): NO_TEMPLATE,
+}
+NEED_TORCHVISION = {"pixtral"}
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
+    if request.param in NEED_TORCHVISION and not is_torchvision_available():
+        pytest.skip(f"the processor of {request.param} needs torchvision, which does not fit a CPU build of torch")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        backbone = fit(Backbone(*FAMILIES[request.param](), request.param))
+    top = len(backbone.layers) - 1
+    before = backbone.fingerprint(top)
+    # A tiny model of width 32 takes larger steps than the default, which is meant for a user's.
+    yield Subject(backbone, replace(SETTINGS, lr=1e-1, steps=120))
+    assert backbone.fingerprint(top) == before
+
+
+def test_the_tiny_model_has_learned_its_answers(subject: Subject) -> None:
+    asked = [Question(None if i is None else PICTURES[i], prompt) for i, prompt in TAUGHT]
+    assert greedy_answers(subject.backbone, subject.backbone.prompts.encode(asked)) == list(TAUGHT.values())
+
+
+@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
+def test_family(subject: Subject, check: object) -> None:
+    name = check.__name__  # type: ignore[attr-defined]
+    limit = LIMITS.get((subject.backbone.name, name))
+    if limit is None:
+        CHECKS[name](subject)
+        return
+    with pytest.raises(NotPossibleError, match=limit):
+        CHECKS[name](subject)
