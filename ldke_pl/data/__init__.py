@@ -1,7 +1,16 @@
 """Cases and pictures: the typed records, the readers of annotation files, the image loader."""
 
 from ldke_pl.data.images import load_image
-from ldke_pl.data.readers import READERS, ParsedFile, Problem, Reader, case_images, parse_cases, read_cases
+from ldke_pl.data.readers import (
+    READERS,
+    ParsedFile,
+    Problem,
+    Reader,
+    case_images,
+    find_annotations,
+    parse_cases,
+    read_cases,
+)
 from ldke_pl.data.records import (
     AVERAGED_KINDS,
     EditCase,
@@ -26,6 +35,7 @@ __all__ = [
     "Question",
     "Reader",
     "case_images",
+    "find_annotations",
     "load_image",
     "parse_cases",
     "read_cases",
