@@ -9,7 +9,11 @@ from itertools import islice
 from pathlib import Path
 
 from ldke_pl.data.readers.atlas import read_atlas
+from ldke_pl.data.readers.cckeb import read_cckeb
+from ldke_pl.data.readers.comprehendedit import read_comprehendedit
+from ldke_pl.data.readers.fgvedit import read_fgvedit
 from ldke_pl.data.readers.fields import did_you_mean
+from ldke_pl.data.readers.mcmke import read_mcmke
 from ldke_pl.data.readers.missing import (
     MAX_LISTED,
     MISSING_IMAGES,
@@ -19,7 +23,10 @@ from ldke_pl.data.readers.missing import (
     is_missing,
 )
 from ldke_pl.data.readers.mmedit import read_mmedit
+from ldke_pl.data.readers.mmke import read_mmke
+from ldke_pl.data.readers.okedit import read_okedit
 from ldke_pl.data.readers.parse import ParsedFile, Problem, Reader, without_contradictions
+from ldke_pl.data.readers.plain import read_plain
 from ldke_pl.data.readers.vlkeb import read_vlkeb
 from ldke_pl.data.records import EditCase
 from ldke_pl.errors import ConfigError, DataError
@@ -27,6 +34,13 @@ from ldke_pl.errors import ConfigError, DataError
 READERS: dict[str, Reader] = {
     "mmedit": read_mmedit,
     "vlkeb": read_vlkeb,
+    "mmke": read_mmke,
+    "fgvedit": read_fgvedit,
+    "comprehendedit": read_comprehendedit,
+    "mcmke": read_mcmke,
+    "okedit": read_okedit,
+    "cckeb": read_cckeb,
+    "plain": read_plain,
     "atlas": read_atlas,
 }
 
