@@ -27,7 +27,7 @@ class ModelConfig:
 class DataConfig:
     """The edits and their probes."""
 
-    format: str = field("atlas", help="reader of the annotation file", nonempty=True)
+    format: str = field("atlas", help="reader of the annotation file: one of the names in conf/data", nonempty=True)
     path: str | None = field(None, help="annotation file; null: the format's usual name under data.root")
     root: str | None = field(None, help="folder that image paths are relative to; null: the format's own folder")
     split: str = field("edit-eval", help="part of the data set (Atlas: router-train, router-val, edit-eval)")

@@ -80,7 +80,12 @@ def test_question_with_another_target_stays_but_for_its_probes() -> None:
 def test_training_loses_what_the_evaluation_asks_or_edits() -> None:
     shown = Probe(P.IMAGE_LOCALITY, "sail.jpg", "What sails?", "boat")
     new = Probe(P.IMAGE_LOCALITY, "new.jpg", "Which sport?", "chess")
-    train = [*TRAIN, case("t2", None, "Colour?", "red"), case("t3", "cup.jpg", "Colour?", "green", RIDING, shown, new)]
+    train = [
+        *TRAIN,
+        case("t2", None, "Colour?", "red"),
+        case("t3", "cup.jpg", "Colour?", "green", RIDING, shown, new),
+        case("t4", "boat.jpg", "How long?", "three"),
+    ]
     kept = clean_training(train, EVAL)
     assert [(c.case_id, c.probes[1:]) for c in kept] == [("t1", ()), ("t3", (new,))]
     left = find_leakage(kept, EVAL)

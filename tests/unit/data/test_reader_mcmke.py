@@ -46,6 +46,16 @@ def test_absolute_paths_are_cut_at_the_folder_of_images(ie: Path, tmp_path: Path
     assert read_cases("mcmke", ie, tmp_path / "root")[0].request.image == tmp_path / "root" / "images" / "e0_u0.jpg"
 
 
+def test_last_of_several_folders_of_images_counts(ie: Path) -> None:
+    rows = [json.loads(line) for line in ie.read_text().splitlines()]
+    rows[0]["images"] = ["/home/images/mke/images/e.jpg", "images/images/f.jpg"]
+    case = read_cases("mcmke", write_lines(ie, rows), None)[0]
+    assert case.request.image == Path("images/e.jpg")
+    (ie.parent / "final_ie_test_image_generality.jsonl").unlink()
+    case = read_cases("mcmke", ie, None)[0]
+    assert [str(p.image) for p in case.probes if p.kind is P.IMAGE_GENERALITY] == ["images/images/f.jpg"]
+
+
 def test_locality_asks_about_what_other_edits_change(ie: Path) -> None:
     cases = read_cases("mcmke", ie, None)
     found = [p for p in cases[0].probes if p.kind is P.IMAGE_LOCALITY]
