@@ -32,22 +32,24 @@ CONF_DIR = Path(__file__).resolve().parents[2] / "conf"
 T = TypeVar("T")
 
 
-def load_config(schema: type[T], file: Path, argv: Sequence[str]) -> T:
+def load_config(schema: type[T], file: Path, argv: Sequence[str], program: str = "") -> T:
     """Read ``file``, its groups and ``argv`` into a ``schema``.
 
     Args:
         schema: dataclass of sections, each a dataclass of :func:`~ldke_pl.config.fields.field`.
         file: the main YAML file; a folder beside it with the name of a section holds that section's choices.
         argv: arguments of the command line without the program's name.
+        program: how the program is called, for messages; "" for ``<file's name>.py``.
 
     Raises:
         ConfigError: listing every fault found.
         SystemExit: with status 0 after printing the help, where ``argv`` asks for it.
     """
+    program = program or f"{file.stem}.py"
     if {"-h", "--help"} & {*argv}:
         plain = _compose(schema, file, [])
         values = {key: _selected(plain.root, key) for key in plain.leaves}
-        print(usage(file.stem, plain.groups, plain.picks, plain.leaves.values(), values))
+        print(usage(program, file.name, plain.groups, plain.picks, plain.leaves.values(), values))
         raise SystemExit(0)
     draft = _compose(schema, file, argv)
     draft.check_values()
@@ -55,7 +57,7 @@ def load_config(schema: type[T], file: Path, argv: Sequence[str]) -> T:
     if draft.faults:
         count = f"{len(draft.faults)} fault{'s' if len(draft.faults) > 1 else ''}"
         listed = "".join(f"\n  - {fault}" for fault in draft.faults)
-        hint = f"`python {file.stem}.py --help` lists every key with its default and unit."
+        hint = f"`python {program} --help` lists every key with its default and unit."
         raise ConfigError(f"The configuration has {count}:{listed}", hint)
     return cast(T, OmegaConf.to_object(draft.root))
 

@@ -27,17 +27,30 @@ class ModelConfig:
 class DataConfig:
     """The edits and their probes."""
 
-    format: str = field("atlas", help="reader of the annotation file", nonempty=True)
+    format: str = field("atlas", help="reader of the annotation file: one of the names in conf/data", nonempty=True)
     path: str | None = field(None, help="annotation file; null: the format's usual name under data.root")
     root: str | None = field(None, help="folder that image paths are relative to; null: the format's own folder")
     split: str = field("edit-eval", help="part of the data set (Atlas: router-train, router-val, edit-eval)")
     limit: int | None = field(None, help="first N cases of the file; null: all", ge=1)
     missing_images: str = field("error", help="what to do about a picture that is not there", choices=("error", "skip"))
+    train: str | None = field(None, help="training file that these edits are compared with; null: none")
+    eval: str | None = field(None, help="evaluation file that these edits are compared with; null: none")
+    deleak: bool = field(False, help="leave out what also occurs in data.train (edit.py) or in data.eval (train.py)")
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Published data sets are not shipped: their place must be given."""
-        if self.format != "atlas" and self.path is None and self.root is None:
+        compared = self.train is not None and self.eval is not None
+        if self.format != "atlas" and self.path is None and self.root is None and not compared:
             yield "root", f"must name the folder of the data set when data.format is {self.format!r}"
+        if self.deleak and (self.train is None) == (self.eval is None):
+            yield "deleak", "needs one other file: data.train=FILE in edit.py, or data.eval=FILE in train.py"
+
+
+@dataclass(kw_only=True)
+class FileConfig:
+    """Settings of ``python -m ldke_pl.data``, which looks at annotation files."""
+
+    data: DataConfig = section(default_factory=DataConfig)
 
 
 @dataclass(kw_only=True)

@@ -10,24 +10,26 @@ from ldke_pl.config.sources import Group
 
 def usage(
     program: str,
+    main: str,
     groups: Mapping[str, Group],
     picks: Mapping[str, Sequence[str]],
     leaves: Iterable[Leaf],
     values: Mapping[str, Any],
 ) -> str:
-    """Write the help of ``<program>.py``.
+    """Write the help of ``python <program>``.
 
     Args:
-        program: name of the main file without ``.yaml``.
+        program: how the program is called after ``python``.
+        main: name of the main file.
         groups: sections and their choices.
         picks: the default choices, marked ``*``.
         leaves: every settable value.
         values: the default of every leaf by its key.
     """
     lines = [
-        f"usage: python {program}.py [group=choice ...] [section.key=value ...] [config=saved.yaml]",
+        f"usage: python {program} [group=choice ...] [section.key=value ...] [config=saved.yaml]",
         "",
-        f"Groups (* is the default; a choice is a file conf/<group>/<choice>.yaml, the default is in {program}.yaml):",
+        f"Groups (* is the default; a choice is a file conf/<group>/<choice>.yaml, the default is in {main}):",
         *_group_lines(groups, picks),
         "",
         "Keys, with type, default and meaning:",

@@ -1,7 +1,17 @@
 """Cases and pictures: the typed records, the readers of annotation files, the image loader."""
 
 from ldke_pl.data.images import load_image
-from ldke_pl.data.readers import READERS, ParsedFile, Problem, Reader, case_images, parse_cases, read_cases
+from ldke_pl.data.leakage import Leakage, Overlap, clean_evaluation, clean_training, find_leakage
+from ldke_pl.data.readers import (
+    READERS,
+    ParsedFile,
+    Problem,
+    Reader,
+    case_images,
+    find_annotations,
+    parse_cases,
+    read_cases,
+)
 from ldke_pl.data.records import (
     AVERAGED_KINDS,
     EditCase,
@@ -19,6 +29,8 @@ __all__ = [
     "EditCase",
     "EditRequest",
     "ImageSource",
+    "Leakage",
+    "Overlap",
     "ParsedFile",
     "Probe",
     "ProbeKind",
@@ -26,6 +38,10 @@ __all__ = [
     "Question",
     "Reader",
     "case_images",
+    "clean_evaluation",
+    "clean_training",
+    "find_annotations",
+    "find_leakage",
     "load_image",
     "parse_cases",
     "read_cases",

@@ -9,7 +9,16 @@ from ldke_pl.atlas.cases import build
 from ldke_pl.atlas.world import SPLITS
 from ldke_pl.backbone.load import ATLAS_FOLDER
 from ldke_pl.config import DataConfig
-from ldke_pl.data import EditCase, ImageSource, load_image, read_cases
+from ldke_pl.data import (
+    EditCase,
+    ImageSource,
+    clean_evaluation,
+    clean_training,
+    find_annotations,
+    load_image,
+    parse_cases,
+    read_cases,
+)
 from ldke_pl.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
@@ -19,7 +28,7 @@ ATLAS_WORLD = ATLAS_FOLDER / "world"
 
 
 def load_cases(config: DataConfig, split: str | None = None) -> list[EditCase]:
-    """The cases that ``config`` names.
+    """The cases that ``config`` names, with ``config.deleak`` without what occurs in the other file that it names.
 
     Args:
         split: another split than ``config.split``.
@@ -36,11 +45,29 @@ def load_cases(config: DataConfig, split: str | None = None) -> list[EditCase]:
         path = _built(Path(config.root or ATLAS_WORLD), split)
     else:
         root = Path(config.root) if config.root else None
-        path = Path(config.path) if config.path else (root or Path()) / f"{split}.json"
+        path = Path(config.path) if config.path else find_annotations(root or Path(), split)
     cases = read_cases(config.format, path, root, limit=config.limit, missing_images=config.missing_images)
     if not cases:
         raise DataError(f"{path} holds no case to edit.", "choose another file or a larger data.limit")
-    return cases
+    return _deleaked(cases, config, root) if config.deleak else cases
+
+
+def _deleaked(cases: list[EditCase], config: DataConfig, root: Path | None) -> list[EditCase]:
+    """Evaluation cases without what ``config.train`` holds, or training cases without what ``config.eval`` holds."""
+    clean, name = (clean_training, config.eval) if config.train is None else (clean_evaluation, config.train)
+    other = parse_cases(config.format, Path(name or ""), root)
+    if other.problems:
+        log.warning("%d problems in %s: rows that cannot be read are not compared", len(other.problems), name)
+    kept = clean(cases, other.cases)
+    probes = sum(len(case.probes) for case in kept)
+    before = sum(len(case.probes) for case in cases)
+    log.warning(
+        "data.deleak: %d of %d cases and %d of %d probes left out, which %s holds too",
+        len(cases) - len(kept), len(cases), before - probes, before, name,
+    )  # fmt: skip
+    if not kept:
+        raise DataError(f"Every case also occurs in {name}.", "set data.deleak=false, or compare with another file")
+    return kept
 
 
 def _built(root: Path, split: str) -> Path:

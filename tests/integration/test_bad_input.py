@@ -31,7 +31,7 @@ def test_truncated_picture_is_named_with_its_case(tiny: list[str], changed_data:
 @pytest.mark.parametrize(
     ("arguments", "culprits"),
     [
-        (["data=nowhere"], ["data: no choice 'nowhere'", "atlas, mmedit, vlkeb"]),
+        (["data=nowhere"], ["data: no choice 'nowhere'", "atlas, cckeb, comprehendedit"]),
         (["data.format=nowhere"], ['Unknown data format "nowhere"', "vlkeb"]),
         (["data.split=test"], ["no split 'test'", "edit-eval"]),
         (["data.path=nowhere.json"], ["nowhere.json does not exist", "data/README.md"]),

@@ -5,7 +5,16 @@ from typing import Any
 import pytest
 from omegaconf import MISSING, OmegaConf
 
-from ldke_pl.config import CONF_DIR, EditConfig, EditorConfig, RunConfig, TrainConfig, load_config, save_config
+from ldke_pl.config import (
+    CONF_DIR,
+    EditConfig,
+    EditorConfig,
+    FileConfig,
+    RunConfig,
+    TrainConfig,
+    load_config,
+    save_config,
+)
 from ldke_pl.config.fields import field
 from ldke_pl.config.sources import find_groups
 from ldke_pl.errors import ConfigError
@@ -274,7 +283,12 @@ def test_every_choice_composes(program: str, group: str, choice: str) -> None:
 
 def test_no_file_in_conf_is_out_of_reach() -> None:
     reached = {CONF_DIR / group / f"{choice}.yaml" for _, group, choice in CHOICES}
-    others = {CONF_DIR / "edit.yaml", CONF_DIR / "train.yaml", CONF_DIR / "sweep/threshold.yaml"}
+    others = {
+        CONF_DIR / "edit.yaml",
+        CONF_DIR / "train.yaml",
+        CONF_DIR / "file.yaml",
+        CONF_DIR / "sweep/threshold.yaml",
+    }
     assert set(CONF_DIR.rglob("*.*")) == reached | others
 
 
@@ -294,7 +308,7 @@ def test_help(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
         edit("nonsense", flag)
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    assert "  data: *atlas, mmedit, vlkeb\n" in text
+    assert "  data: *atlas, cckeb, comprehendedit, fgvedit, mcmke, mmedit, mmke, okedit, plain, vlkeb\n" in text
     assert "  localizer.tau: float = 0.9\n      sites with score >= tau * max are selected" in text
     assert "[> 0 and <= 1]" in text
     assert "  data.limit: int or null = null\n" in text
@@ -307,3 +321,28 @@ def write(folder: Path, name: str, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def test_other_programs_are_called_by_their_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(FileConfig, CONF_DIR / "file.yaml", ["data.pth=x"], "-m some.program")
+    assert caught.value.hint.startswith("`python -m some.program --help`")
+    with pytest.raises(SystemExit):
+        load_config(FileConfig, CONF_DIR / "file.yaml", ["--help"], "-m some.program")
+    text = capsys.readouterr().out
+    assert text.startswith("usage: python -m some.program [group=choice ...]")
+    assert "the default is in file.yaml" in text
+
+
+@pytest.mark.parametrize("others", [[], ["data.train=a.json", "data.eval=b.json"]])
+def test_deleak_needs_one_other_file(others: list[str]) -> None:
+    assert faults("data.deleak=true", *others)[0].startswith("data.deleak: needs one other file: data.train=FILE")
+    assert edit("data.deleak=true", "data.train=a.json").data.deleak is True
+
+
+def test_two_files_to_compare_are_a_place_for_the_data() -> None:
+    assert faults("data.format=vlkeb") == [
+        "data.root: must name the folder of the data set when data.format is 'vlkeb'"
+    ]
+    assert faults("data=vlkeb", "data.train=a.json")
+    assert edit("data=vlkeb", "data.train=a.json", "data.eval=b.json").data.path is None

@@ -16,7 +16,7 @@ PACKAGE = "ldke_pl"
 
 ORDER = (
     {"errors"},
-    {"config"},
+    {"config", "cli"},
     {"data", "atlas", "atlas.world", "atlas.render", "atlas.wording", "atlas.cases"},
     {"backbone"},
     {"edits"},

@@ -4,25 +4,73 @@
 row at fault; :func:`parse_cases` gives the good cases and the problems side by side.
 """
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 from ldke_pl.data.readers.atlas import read_atlas
+from ldke_pl.data.readers.cckeb import read_cckeb
+from ldke_pl.data.readers.comprehendedit import read_comprehendedit
+from ldke_pl.data.readers.fgvedit import read_fgvedit
 from ldke_pl.data.readers.fields import did_you_mean
-from ldke_pl.data.readers.missing import MAX_LISTED, MISSING_IMAGES, apply_missing_images, case_images
+from ldke_pl.data.readers.mcmke import read_mcmke
+from ldke_pl.data.readers.missing import (
+    MAX_LISTED,
+    MISSING_IMAGES,
+    apply_missing_images,
+    case_images,
+    check_root,
+    is_missing,
+)
 from ldke_pl.data.readers.mmedit import read_mmedit
-from ldke_pl.data.readers.parse import ParsedFile, Problem, Reader
+from ldke_pl.data.readers.mmke import read_mmke
+from ldke_pl.data.readers.okedit import read_okedit
+from ldke_pl.data.readers.parse import ParsedFile, Problem, Reader, without_contradictions
+from ldke_pl.data.readers.plain import read_plain
 from ldke_pl.data.readers.vlkeb import read_vlkeb
 from ldke_pl.data.records import EditCase
 from ldke_pl.errors import ConfigError, DataError
 
-READERS: dict[str, Reader] = {"mmedit": read_mmedit, "vlkeb": read_vlkeb, "atlas": read_atlas}
+READERS: dict[str, Reader] = {
+    "mmedit": read_mmedit,
+    "vlkeb": read_vlkeb,
+    "mmke": read_mmke,
+    "fgvedit": read_fgvedit,
+    "comprehendedit": read_comprehendedit,
+    "mcmke": read_mcmke,
+    "okedit": read_okedit,
+    "cckeb": read_cckeb,
+    "plain": read_plain,
+    "atlas": read_atlas,
+}
 
-__all__ = ["MISSING_IMAGES", "READERS", "ParsedFile", "Problem", "Reader", "case_images", "parse_cases", "read_cases"]
+_SUFFIXES = (".json", ".jsonl", ".csv", "")
+
+__all__ = [
+    "MISSING_IMAGES",
+    "READERS",
+    "ParsedFile",
+    "Problem",
+    "Reader",
+    "case_images",
+    "check_root",
+    "find_annotations",
+    "is_missing",
+    "parse_cases",
+    "read_cases",
+]
+
+
+def find_annotations(root: Path, split: str) -> Path:
+    """The annotation file of a split under the image root, or the folder of them: ``<split>.json`` where none is."""
+    places = [root / f"{split}{suffix}" for suffix in _SUFFIXES]
+    return next((place for place in places if place.exists()), places[0])
 
 
 def parse_cases(format: str, path: Path, root: Path | None = None) -> ParsedFile:
     """Parse an annotation file without judging it: cases of the good rows, problems of the others.
+
+    A case that gives the request of an earlier one another target is kept out of the joint set.
 
     Args:
         format: a key of ``READERS``.
@@ -35,7 +83,8 @@ def parse_cases(format: str, path: Path, root: Path | None = None) -> ParsedFile
     """
     if format not in READERS:
         raise ConfigError(f'Unknown data format "{format}".', did_you_mean(format, READERS))
-    return READERS[format](path, root)
+    parsed = READERS[format](path, root)
+    return replace(parsed, cases=without_contradictions(parsed.cases))
 
 
 def read_cases(
@@ -76,7 +125,7 @@ def read_cases(
 
 def _bad_rows(path: Path, parsed: ParsedFile) -> DataError:
     problems = parsed.problems
-    n_rows = len({problem.row for problem in problems})
+    n_rows = len({(problem.file, problem.row) for problem in problems})
     lines = [f"{n_rows} of {parsed.n_rows} rows of {path} cannot be read ({len(problems)} problems):"]
     lines += [f"  {problem}" for problem in islice(problems, MAX_LISTED)]
     if len(problems) > MAX_LISTED:

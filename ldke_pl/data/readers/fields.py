@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PureWindowsPath
 
 _TYPE_NAMES: dict[type, str] = {
@@ -19,6 +19,13 @@ _TYPE_NAMES: dict[type, str] = {
 def json_type(value: object) -> str:
     """The JSON name of the type of ``value``, with its article."""
     return _TYPE_NAMES[type(value)]
+
+
+def filled(value: object) -> bool:
+    """Whether ``value`` says anything: published files write null, "", [] and {} for what a row does not have."""
+    if isinstance(value, str):
+        return bool(value.strip())
+    return value is not None and value != [] and value != {}
 
 
 def did_you_mean(name: str, choices: Collection[str]) -> str:
@@ -78,9 +85,22 @@ class Fields:
         """Note that ``key`` is unusable; ``reason`` completes "this value ..."."""
         self._faults.setdefault(self._prefix + key, reason)
 
+    @property
+    def keys(self) -> Iterable[str]:
+        """The keys that are there, null or not."""
+        return self._values.keys()
+
     def has(self, key: str) -> bool:
         """Whether the key is there and not null."""
         return self._values.get(key) is not None
+
+    def filled(self, key: str) -> bool:
+        """Whether the key holds something: not null, and no empty text, list or object."""
+        return filled(self._values.get(key))
+
+    def holds_object(self, key: str) -> bool:
+        """Whether the key holds an object, where files of a set differ in that."""
+        return isinstance(self._values.get(key), dict)
 
     def require(self, keys: Collection[str]) -> None:
         """Note every one of ``keys`` that is missing or null."""
@@ -101,11 +121,30 @@ class Fields:
                 self.fault(key, f"is not a known key. {did_you_mean(key, keys)}")
 
     def text(self, key: str, *, empty_ok: bool = False) -> str:
-        """A required text without surrounding white space; a fault if empty, unless ``empty_ok``."""
+        """A required text without surrounding white space, or a number, written as text.
+
+        It is a fault if empty, unless ``empty_ok``.
+        """
         self.require((key,))
         value = self._values.get(key)
-        if value is None:
-            return ""
+        return "" if value is None else self._text(key, value, empty_ok)
+
+    def texts(self, key: str) -> list[str]:
+        """The texts under ``key``, be it one or a list of them; those that are empty or null are passed over."""
+        return [self._text(name, item) for name, item in self._items(key)]
+
+    def optional_text(self, key: str) -> str | None:
+        """As :meth:`text`, but None where the key is missing, null or empty."""
+        return self.text(key) if self.filled(key) else None
+
+    def _items(self, key: str) -> list[tuple[str, object]]:
+        value = self._values.get(key)
+        named = [(f"{key}[{i}]", item) for i, item in enumerate(value)] if isinstance(value, list) else [(key, value)]
+        return [(name, item) for name, item in named if filled(item)]
+
+    def _text(self, key: str, value: object, empty_ok: bool = False) -> str:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return str(value)
         if not isinstance(value, str):
             self.fault(key, f"is {json_type(value)}, not a text")
             return ""
@@ -115,10 +154,6 @@ class Fields:
         if any("\ud800" <= char <= "\udfff" for char in text):
             self.fault(key, "contains half of a surrogate pair, which no file or tokenizer can hold")
         return text
-
-    def optional_text(self, key: str) -> str | None:
-        """As :meth:`text`, but None where the key is missing or null."""
-        return self.text(key) if self.has(key) else None
 
     def optional_flag(self, key: str, *, default: bool) -> bool:
         """A true or false; ``default`` where the key is missing or null."""
@@ -131,7 +166,14 @@ class Fields:
 
     def image(self, key: str) -> Path:
         """A required image path, joined to the image root."""
-        value = self.text(key)
+        return self.join(key, self.text(key))
+
+    def images(self, key: str) -> list[Path]:
+        """The image paths under ``key``, be it one or a list of them; those that are empty or null are passed over."""
+        return [self.join(name, self._text(name, item)) for name, item in self._items(key)]
+
+    def join(self, key: str, value: str) -> Path:
+        """The path ``value``, which is or stems from what ``key`` holds, joined to the image root."""
         if self._prefix + key in self._faults:
             return Path()
         try:
@@ -141,17 +183,17 @@ class Fields:
             return Path()
 
     def optional_image(self, key: str) -> Path | None:
-        """As :meth:`image`, but None where the key is missing or null."""
-        return self.image(key) if self.has(key) else None
+        """As :meth:`image`, but None where the key is missing, null or empty."""
+        return self.image(key) if self.filled(key) else None
 
     def child(self, key: str) -> "Fields | None":
         """The object under ``key``; None where it is missing or null, and, with a fault, where it is no object."""
         return self._nested(key, self._values[key]) if self.has(key) else None
 
     def children(self, key: str) -> "list[Fields]":
-        """The objects in the list under ``key``; empty where it is missing or null."""
+        """The objects in the list under ``key``; none where it is missing, null or empty."""
         value = self._values.get(key)
-        if value is None:
+        if not filled(value):
             return []
         if not isinstance(value, list):
             self.fault(key, f"is {json_type(value)}, not a list")

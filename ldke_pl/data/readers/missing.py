@@ -27,6 +27,12 @@ def case_images(case: EditCase) -> Iterator[Path]:
     return (Path(source) for source in sources if isinstance(source, str | Path))
 
 
+def check_root(root: Path) -> None:
+    """Raise a DataError where the image root is no folder."""
+    if not root.is_dir():
+        raise DataError(f"Image root {root} is not a folder.", "Give the folder that the image paths are relative to.")
+
+
 def apply_missing_images(cases: list[EditCase], root: Path, policy: str, limit: int | None = None) -> list[EditCase]:
     """The first ``limit`` cases whose pictures may be used.
 
@@ -40,8 +46,7 @@ def apply_missing_images(cases: list[EditCase], root: Path, policy: str, limit: 
     Raises:
         DataError: ``root`` is not a folder, pictures are missing under "error", or "skip" leaves no case.
     """
-    if not root.is_dir():
-        raise DataError(f"Image root {root} is not a folder.", "Give the folder that the image paths are relative to.")
+    check_root(root)
     known: dict[Path, bool] = {}
     if policy == "skip":
         return _skip(cases, root, limit, known)
@@ -76,15 +81,16 @@ def _missing(case: EditCase, known: dict[Path, bool]) -> list[Path]:
     paths = dict.fromkeys(case_images(case))
     for path in paths:
         if path not in known:
-            known[path] = _is_file(path)
+            known[path] = not is_missing(path)
     return [path for path in paths if not known[path]]
 
 
-def _is_file(path: Path) -> bool:
+def is_missing(path: Path) -> bool:
+    """Whether there is no such file that could be opened."""
     try:
-        return path.is_file()
+        return not path.is_file()
     except OSError:  # a name that is too long, or a folder that may not be entered
-        return False
+        return True
 
 
 def _describe(missing: dict[str, list[Path]], root: Path) -> str:

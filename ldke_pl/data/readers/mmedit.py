@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ldke_pl.data.readers.fields import Fields
 from ldke_pl.data.readers.parse import ParsedFile, parse_rows
-from ldke_pl.data.readers.shared import PUBLISHED_KEYS, parse_probes, parse_request
+from ldke_pl.data.readers.shared import parse_probes, parse_request, require_published
 from ldke_pl.data.records import EditCase
 
 
@@ -13,13 +13,14 @@ def read_mmedit(path: Path, root: Path | None) -> ParsedFile:
     return parse_rows("mmedit", path, root, _parse_row)
 
 
-def _parse_row(row: Fields, case_id: str) -> EditCase:
-    row.require(PUBLISHED_KEYS)
+def _parse_row(row: Fields, case_id: str) -> list[EditCase]:
+    require_published(row)
     request = parse_request(row)
-    return EditCase(
+    case = EditCase(
         case_id=case_id,
         request=request,
         probes=parse_probes(row, request),
         entity=row.text("image"),
-        old_answer=row.text("pred", empty_ok=True),
+        old_answer=row.optional_text("pred") or "",
     )
+    return [case]

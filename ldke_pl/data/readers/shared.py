@@ -1,4 +1,4 @@
-"""The keys that MMEdit, VLKEB and Atlas have in common, turned into a request and probes.
+"""The keys that most published sets have in common, turned into a request and probes.
 
 ``src`` prompt, ``alt`` target, ``image``; ``rephrase`` and ``image_rephrase`` for generality; ``loc`` /
 ``loc_ans`` and ``m_loc`` (an image path) / ``m_loc_q`` / ``m_loc_a`` for locality; ``port_new`` for
@@ -6,9 +6,10 @@ portability (VLKEB, arXiv 2403.07350; the other keys: MMEdit, arXiv 2310.08475).
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from ldke_pl.data.readers.fields import Fields, did_you_mean
-from ldke_pl.data.records import EditRequest, Probe, ProbeKind
+from ldke_pl.data.records import EditRequest, ImageSource, Probe, ProbeKind
 
 CORE_KEYS = ("src", "rephrase", "pred", "alt", "image")
 PUBLISHED_KEYS = (*CORE_KEYS, "image_rephrase", "loc", "loc_ans", "m_loc", "m_loc_q", "m_loc_a")
@@ -23,6 +24,12 @@ _HOPS = {
 }
 
 
+def require_published(row: Fields) -> None:
+    """Note every published key that is missing or null; ``pred``, a note, may be null."""
+    row.require([key for key in PUBLISHED_KEYS if key != "pred"])
+    row.require_present(("pred",))
+
+
 def parse_request(row: Fields) -> EditRequest:
     """The fact to write: (``image``, ``src``, ``alt``)."""
     return EditRequest(row.image("image"), row.text("src"), row.text("alt"))
@@ -31,7 +38,7 @@ def parse_request(row: Fields) -> EditRequest:
 def parse_probes(
     row: Fields, request: EditRequest, relation: str = "", relations: Mapping[str, str] | None = None
 ) -> tuple[Probe, ...]:
-    """All probes of the shared keys; a kind whose keys are all absent is absent.
+    """All probes of the shared keys; a kind whose keys are all absent or empty is absent.
 
     Args:
         row: the row.
@@ -40,40 +47,53 @@ def parse_probes(
         relations: relation by first key of the other probes: "loc", "m_loc", "port_new".
     """
     relations = relations or {}
+    asked = portability_probes(row, request.image)
     return (
-        *_edit_probes(row, request, relation=relation),
-        *_text_locality(row, relations.get("loc", "")),
-        *_image_locality(row, relations.get("m_loc", "")),
-        *_portability(row, request, relations.get("port_new", "")),
+        *edit_probes(row, request, relation),
+        *locality_probes(row, relations),
+        *(replace(probe, relation=relations.get("port_new", "")) for probe in asked),
     )
 
 
-def _edit_probes(row: Fields, request: EditRequest, relation: str) -> Iterator[Probe]:
+def edit_probes(row: Fields, request: EditRequest, relation: str = "") -> Iterator[Probe]:
+    """Reliability, and generality for every ``rephrase`` and ``image_rephrase``, of which there may be lists."""
     image, prompt, target = request.image, request.prompt, request.target
     yield Probe(ProbeKind.RELIABILITY, image, prompt, target, relation=relation)
-    yield Probe(ProbeKind.TEXT_GENERALITY, image, row.text("rephrase"), target, relation=relation)
-    if row.has("image_rephrase"):
-        yield Probe(ProbeKind.IMAGE_GENERALITY, row.image("image_rephrase"), prompt, target, relation=relation)
+    for rephrase in row.texts("rephrase"):
+        yield Probe(ProbeKind.TEXT_GENERALITY, image, rephrase, target, relation=relation)
+    for other in row.images("image_rephrase"):
+        yield Probe(ProbeKind.IMAGE_GENERALITY, other, prompt, target, relation=relation)
 
 
-def _text_locality(row: Fields, relation: str) -> Iterator[Probe]:
-    if row.has("loc") or row.has("loc_ans"):
-        prompt = row.text("loc").removeprefix(_NQ_PREFIX).strip()
-        if not prompt:
-            row.fault("loc", "is empty")
+def locality_probes(row: Fields, relations: Mapping[str, str] | None = None) -> Iterator[Probe]:
+    """Text and image locality; ``relations`` as for :func:`parse_probes`."""
+    relations = relations or {}
+    if row.filled("loc") or row.filled("loc_ans"):
+        prompt, relation = plain_question(row, "loc"), relations.get("loc", "")
         yield Probe(ProbeKind.TEXT_LOCALITY, None, prompt, row.optional_text("loc_ans"), relation=relation)
-
-
-def _image_locality(row: Fields, relation: str) -> Iterator[Probe]:
-    if row.has("m_loc") or row.has("m_loc_q") or row.has("m_loc_a"):
-        image, prompt = row.image("m_loc"), row.text("m_loc_q")
+    if row.filled("m_loc") or row.filled("m_loc_q") or row.filled("m_loc_a"):
+        image, prompt, relation = row.image("m_loc"), row.text("m_loc_q"), relations.get("m_loc", "")
         yield Probe(ProbeKind.IMAGE_LOCALITY, image, prompt, row.optional_text("m_loc_a"), relation=relation)
 
 
-def _portability(row: Fields, request: EditRequest, relation: str) -> Iterator[Probe]:
+def plain_question(row: Fields, key: str) -> str:
+    """A required question without the "nq question:" before those that MMEdit took from Natural Questions."""
+    prompt = row.text(key).removeprefix(_NQ_PREFIX).strip()
+    if not prompt:
+        row.fault(key, "is empty")
+    return prompt
+
+
+def portability_probes(row: Fields, image: ImageSource | None) -> Iterator[Probe]:
+    """One probe, about ``image``, per item of ``port_new``."""
     for item in row.children("port_new"):
-        kind, prompt, answer = _multi_hop(item) if item.has("port_type") else _one_hop(item)
-        yield Probe(kind, request.image, prompt, answer, relation=relation)
+        yield portability_probe(item, image)
+
+
+def portability_probe(item: Fields, image: ImageSource | None) -> Probe:
+    """The probe of one item of ``port_new``, in VLKEB's one-hop or multi-hop form."""
+    kind, prompt, answer = _multi_hop(item) if item.has("port_type") else _one_hop(item)
+    return Probe(kind, image, prompt, answer)
 
 
 def _one_hop(item: Fields) -> tuple[ProbeKind, str, str]:

@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath
 
 from ldke_pl.data.readers.fields import Fields
 from ldke_pl.data.readers.parse import ParsedFile, parse_rows
-from ldke_pl.data.readers.shared import PUBLISHED_KEYS, parse_probes, parse_request
+from ldke_pl.data.readers.shared import parse_probes, parse_request, require_published
 from ldke_pl.data.records import EditCase
 
 
@@ -13,14 +13,20 @@ def read_vlkeb(path: Path, root: Path | None) -> ParsedFile:
     return parse_rows("vlkeb", path, root, _parse_row)
 
 
-def _parse_row(row: Fields, case_id: str) -> EditCase:
-    row.require(PUBLISHED_KEYS)
+def _parse_row(row: Fields, case_id: str) -> list[EditCase]:
+    require_published(row)
     request = parse_request(row)
-    image = PurePosixPath(row.text("image"))
-    return EditCase(
+    case = EditCase(
         case_id=case_id,
         request=request,
         probes=parse_probes(row, request),
-        entity=image.parent.name or image.name,
-        old_answer=row.text("pred", empty_ok=True).replace("_", " "),
+        entity=freebase_id(row),
+        old_answer=(row.optional_text("pred") or "").replace("_", " "),
     )
+    return [case]
+
+
+def freebase_id(row: Fields) -> str:
+    """What a row over VLKEB's images is about: the folder of ``image``, or the file where it is in none."""
+    image = PurePosixPath(row.text("image"))
+    return image.parent.name or image.name

@@ -4,9 +4,10 @@ import sys
 
 import pytest
 
+from ldke_pl.cli import FAULT
 from ldke_pl.config import EditConfig
 from ldke_pl.errors import DataError
-from ldke_pl.runtime.entry import FAULT, main
+from ldke_pl.runtime.entry import main
 
 
 def call(monkeypatch: pytest.MonkeyPatch, run: object, *arguments: str) -> int:

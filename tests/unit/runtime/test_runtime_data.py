@@ -1,12 +1,14 @@
 """Cases of a configuration, samples of them, and the early look at their pictures."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from published import FORMATS, N_ROWS, shared_row, write_json, write_published
 
 from ldke_pl.config import DataConfig
-from ldke_pl.data import EditCase, EditRequest
+from ldke_pl.data import EditCase, EditRequest, find_annotations
 from ldke_pl.errors import ConfigError, DataError
 from ldke_pl.runtime import data as runtime_data
 from ldke_pl.runtime.data import check_images, load_cases, sampled
@@ -81,3 +83,61 @@ def test_damaged_picture_is_found_before_any_edit(tmp_path: Path) -> None:
     check_images([case(0, image=good), case(1)])
     with pytest.raises(DataError, match=r"bad\.png of case case-2 cannot be read as an image"):
         check_images([case(0, image=good), case(2, image=bad)])
+
+
+@pytest.fixture
+def splits(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """A training and an evaluation file that share two of three and two of four rows, and their image root."""
+    root = tmp_path / "root"
+    rows = [shared_row(root, i) for i in range(5)]
+    return write_json(tmp_path / "train.json", rows[:3]), write_json(tmp_path / "eval.json", rows[1:]), root
+
+
+def test_evaluation_is_cleaned_of_the_training_file(
+    splits: tuple[Path, Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    train, evaluation, root = splits
+    config = DataConfig(format="vlkeb", path=str(evaluation), root=str(root), train=str(train), deleak=True)
+    cases = load_cases(config)
+    assert [c.case_id for c in cases] == ["vlkeb-eval-000002", "vlkeb-eval-000003"]
+    assert f"2 of 4 cases and 10 of 20 probes left out, which {train} holds too" in caplog.text
+    assert len(load_cases(replace(config, deleak=False))) == 4
+
+
+def test_training_is_cleaned_of_the_evaluation_file(splits: tuple[Path, Path, Path]) -> None:
+    train, evaluation, root = splits
+    config = DataConfig(format="vlkeb", path=str(train), root=str(root), eval=str(evaluation), deleak=True)
+    assert [c.case_id for c in load_cases(config)] == ["vlkeb-train-000000"]
+    assert [c.case_id for c in load_cases(config, "router-val")] == ["vlkeb-train-000000"]
+
+
+def test_rows_of_the_other_file_that_cannot_be_read_are_counted(
+    splits: tuple[Path, Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    train, evaluation, root = splits
+    write_json(train, [None, shared_row(root, 1)])
+    config = DataConfig(format="vlkeb", path=str(evaluation), root=str(root), train=str(train), deleak=True)
+    assert len(load_cases(config)) == 3
+    assert f"1 problems in {train}" in caplog.text
+
+
+def test_cleaning_that_leaves_nothing_is_an_error(splits: tuple[Path, Path, Path]) -> None:
+    train, _, root = splits
+    config = DataConfig(format="vlkeb", path=str(train), root=str(root), train=str(train), deleak=True)
+    with pytest.raises(DataError, match=r"Every case also occurs in .*train\.json"):
+        load_cases(config)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_made_up_set_of_every_format_is_loaded(format: str, tmp_path: Path) -> None:
+    path, root = write_published(format, tmp_path)
+    cases = load_cases(DataConfig(format=format, path=str(path), root=str(root)))
+    assert len(cases) >= N_ROWS
+    check_images(cases)
+
+
+@pytest.mark.parametrize("name", ["edits.json", "edits.jsonl", "edits.csv", "edits"])
+def test_file_of_the_usual_name_may_be_of_any_kind(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    assert find_annotations(tmp_path, "edits") == tmp_path / name
+    assert find_annotations(tmp_path, "others") == tmp_path / "others.json"
