@@ -1,6 +1,6 @@
 """Cases and pictures: the typed records, the readers of annotation files, the image loader."""
 
-from ldke_pl.data.images import load_image
+from ldke_pl.data.images import image_key, load_image
 from ldke_pl.data.readers import READERS, ParsedFile, Problem, Reader, case_images, parse_cases, read_cases
 from ldke_pl.data.records import (
     AVERAGED_KINDS,
@@ -12,6 +12,7 @@ from ldke_pl.data.records import (
     Question,
     scored_together,
 )
+from ldke_pl.data.stored import StoredImage
 
 __all__ = [
     "AVERAGED_KINDS",
@@ -25,7 +26,9 @@ __all__ = [
     "Problem",
     "Question",
     "Reader",
+    "StoredImage",
     "case_images",
+    "image_key",
     "load_image",
     "parse_cases",
     "read_cases",
