@@ -2,14 +2,14 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 from ldke_pl.atlas.cases import build
 from ldke_pl.atlas.world import SPLITS
 from ldke_pl.backbone.load import ATLAS_FOLDER
 from ldke_pl.config import DataConfig
-from ldke_pl.data import EditCase, ImageSource, load_image, read_cases
+from ldke_pl.data import EditCase, image_key, load_image, read_cases
 from ldke_pl.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,8 @@ def load_cases(config: DataConfig, split: str | None = None) -> list[EditCase]:
         path = _built(Path(config.root or ATLAS_WORLD), split)
     else:
         root = Path(config.root) if config.root else None
-        path = Path(config.path) if config.path else (root or Path()) / f"{split}.json"
+        usual = split if config.format == "shards" else f"{split}.json"
+        path = Path(config.path) if config.path else (root or Path()) / usual
     cases = read_cases(config.format, path, root, limit=config.limit, missing_images=config.missing_images)
     if not cases:
         raise DataError(f"{path} holds no case to edit.", "choose another file or a larger data.limit")
@@ -67,11 +68,11 @@ def check_images(cases: Sequence[EditCase]) -> None:
     Raises:
         DataError: a picture is missing, truncated or no image; names case and path.
     """
-    read: set[ImageSource] = set()
+    read: set[Hashable] = set()
     for case in cases:
         images = [case.request.image, *(p.image for p in case.probes)]
         images += [p.ceiling.image for p in case.probes if p.ceiling is not None]
         for image in images:
-            if image is not None and image not in read:
+            if image is not None and image_key(image) not in read:
                 load_image(image, case_id=case.case_id)
-                read.add(image)
+                read.add(image_key(image))

@@ -12,11 +12,12 @@ from ldke_pl.data.readers.fields import did_you_mean
 from ldke_pl.data.readers.missing import MAX_LISTED, MISSING_IMAGES, apply_missing_images, case_images
 from ldke_pl.data.readers.mmedit import read_mmedit
 from ldke_pl.data.readers.parse import ParsedFile, Problem, Reader
+from ldke_pl.data.readers.shards import read_shards
 from ldke_pl.data.readers.vlkeb import read_vlkeb
 from ldke_pl.data.records import EditCase
 from ldke_pl.errors import ConfigError, DataError
 
-READERS: dict[str, Reader] = {"mmedit": read_mmedit, "vlkeb": read_vlkeb, "atlas": read_atlas}
+READERS: dict[str, Reader] = {"mmedit": read_mmedit, "vlkeb": read_vlkeb, "atlas": read_atlas, "shards": read_shards}
 
 __all__ = ["MISSING_IMAGES", "READERS", "ParsedFile", "Problem", "Reader", "case_images", "parse_cases", "read_cases"]
 
@@ -26,7 +27,7 @@ def parse_cases(format: str, path: Path, root: Path | None = None) -> ParsedFile
 
     Args:
         format: a key of ``READERS``.
-        path: the annotation file.
+        path: the annotation file; for "shards" the folder.
         root: the folder that image paths are relative to; None keeps them relative. Files are not looked up.
 
     Raises:
