@@ -47,10 +47,19 @@ class DataConfig:
 
 
 @dataclass(kw_only=True)
+class ShardsConfig:
+    """Where ``python -m ldke_pl.data shard`` writes."""
+
+    folder: str | None = field(None, help="folder of the shards; new, empty, or one that this command began")
+    cases: int = field(256, help="cases per shard; about 100 MB a shard reads well", ge=1)
+
+
+@dataclass(kw_only=True)
 class FileConfig:
     """Settings of ``python -m ldke_pl.data``, which looks at annotation files."""
 
     data: DataConfig = section(default_factory=DataConfig)
+    shards: ShardsConfig = section(default_factory=ShardsConfig)
 
 
 @dataclass(kw_only=True)

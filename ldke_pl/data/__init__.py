@@ -1,6 +1,6 @@
 """Cases and pictures: the typed records, the readers of annotation files, the image loader."""
 
-from ldke_pl.data.images import load_image
+from ldke_pl.data.images import image_key, load_image
 from ldke_pl.data.leakage import Leakage, Overlap, clean_evaluation, clean_training, find_leakage
 from ldke_pl.data.readers import (
     READERS,
@@ -22,6 +22,7 @@ from ldke_pl.data.records import (
     Question,
     scored_together,
 )
+from ldke_pl.data.stored import StoredImage
 
 __all__ = [
     "AVERAGED_KINDS",
@@ -37,11 +38,13 @@ __all__ = [
     "Problem",
     "Question",
     "Reader",
+    "StoredImage",
     "case_images",
     "clean_evaluation",
     "clean_training",
     "find_annotations",
     "find_leakage",
+    "image_key",
     "load_image",
     "parse_cases",
     "read_cases",

@@ -5,11 +5,11 @@ import sys
 from collections.abc import Sequence
 
 from ldke_pl.cli import exit_status
-from ldke_pl.data.commands import Command, inspect, leakage
+from ldke_pl.data.commands import Command, inspect, leakage, shard
 from ldke_pl.data.readers.fields import did_you_mean
 from ldke_pl.errors import ConfigError
 
-COMMANDS: dict[str, Command] = {"inspect": inspect, "leakage": leakage}
+COMMANDS: dict[str, Command] = {"inspect": inspect, "leakage": leakage, "shard": shard}
 
 
 def main(argv: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""The commands of ``python -m ldke_pl.data``: what an annotation file holds, and what two of them share.
+"""The commands of ``python -m ldke_pl.data``: what an annotation file holds, what two share, shards of one.
 
 A command takes its arguments and returns its exit status. It prints one JSON object, and nothing else, on standard
 output; an error goes to standard error and ends with status 2.
@@ -11,9 +11,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ldke_pl.config import CONF_DIR, DataConfig, FileConfig, load_config
+from ldke_pl.config import CONF_DIR, FileConfig, load_config
 from ldke_pl.data.leakage import find_leakage
-from ldke_pl.data.readers import ParsedFile, case_images, check_root, find_annotations, is_missing, parse_cases
+from ldke_pl.data.readers import (
+    ParsedFile,
+    case_images,
+    check_root,
+    find_annotations,
+    is_missing,
+    parse_cases,
+    read_cases,
+)
 from ldke_pl.data.records import EditCase, ProbeKind
 from ldke_pl.errors import ConfigError
 
@@ -33,7 +41,7 @@ def inspect(argv: Sequence[str]) -> int:
 
     Exit status: 0; 1 where there are problems; 2 for a bad argument or a file that cannot be read at all.
     """
-    config = _settings("inspect", argv)
+    config = _settings("inspect", argv).data
     root = Path(config.root) if config.root else None
     if config.path is None and root is None:
         raise ConfigError("data.path is not given.", "Name the annotation file, as in data.path=eval.json.")
@@ -71,7 +79,7 @@ def leakage(argv: Sequence[str]) -> int:
 
     Exit status: 0; 1 where rows of either file cannot be read and were left aside; 2 as for inspect.
     """
-    config = _settings("leakage", argv)
+    config = _settings("leakage", argv).data
     if config.train is None or config.eval is None:
         raise ConfigError("data.train and data.eval must both be given.", "Name the two annotation files to compare.")
     root = Path(config.root) if config.root else None
@@ -84,5 +92,25 @@ def leakage(argv: Sequence[str]) -> int:
     return PROBLEMS if problems else 0
 
 
-def _settings(command: str, argv: Sequence[str]) -> DataConfig:
-    return load_config(FileConfig, CONF_DIR / "file.yaml", argv, f"-m ldke_pl.data {command}").data
+def shard(argv: Sequence[str]) -> int:
+    """Write the cases of an annotation file and their pictures to shards.folder, as WebDataset tar files.
+
+    data.format, data.path and data.root name the file, as for inspect; shards.cases is how many cases a shard holds.
+    They are read with data.format=shards data.path=FOLDER. A command that was cut off goes on when run again.
+
+    Exit status: 0; 2 for a bad argument, a row that cannot be read, or a missing picture.
+    """
+    from ldke_pl.data.shards.write import shard as write  # it brings torch, which the other commands do without
+
+    settings = _settings("shard", argv)
+    config, folder = settings.data, settings.shards.folder
+    if config.path is None or folder is None:
+        raise ConfigError("data.path and shards.folder must both be given.", "Name the annotation file and a folder.")
+    root = Path(config.root) if config.root else Path(config.path).parent
+    cases = read_cases(config.format, Path(config.path), root, limit=config.limit, missing_images=config.missing_images)
+    print(json.dumps(write(cases, Path(folder), settings.shards.cases, config.format), indent=2))
+    return 0
+
+
+def _settings(command: str, argv: Sequence[str]) -> FileConfig:
+    return load_config(FileConfig, CONF_DIR / "file.yaml", argv, f"-m ldke_pl.data {command}")

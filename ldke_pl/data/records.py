@@ -11,8 +11,10 @@ from pathlib import Path
 
 from PIL import Image
 
-ImageSource = str | Path | Image.Image
-"""A path to an image file, or an image already in memory."""
+from ldke_pl.data.stored import StoredImage
+
+ImageSource = str | Path | StoredImage | Image.Image
+"""A path to an image file, an image file in a shard, or an image already in memory."""
 
 
 class ProbeKind(StrEnum):

@@ -6,7 +6,7 @@ locality probes ask what the other edit is about: those two edits leave each oth
 """
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ldke_pl.data import EditCase, ImageSource, Question, load_image
+from ldke_pl.data import EditCase, ImageSource, Probe, Question, image_key, load_image
 from ldke_pl.router import FeatureReader, Features
 
 
@@ -75,14 +75,14 @@ def read_pairs(
             the layers, every prompt, target and picture.
     """
     probes = [p for c in cases for p in c.probes]
-    questions = list(dict.fromkeys(Question(p.image, p.prompt) for p in probes))
-    place = {q: i for i, q in enumerate(questions)}
+    asked = {_asked(p): Question(p.image, p.prompt) for p in probes}
+    questions, place = list(asked.values()), {key: i for i, key in enumerate(asked)}
     edits, queries = _features(reader, cases, questions, cache, batch_size)
     names = {e: i for i, e in enumerate(dict.fromkeys(c.entity for c in cases))}
     return PairTable(
         edits,
         queries,
-        places=torch.tensor([place[Question(p.image, p.prompt)] for p in probes]),
+        places=torch.tensor([place[_asked(p)] for p in probes]),
         owner=torch.tensor([i for i, c in enumerate(cases) for _ in c.probes]),
         relevant=torch.tensor([not p.kind.is_locality for p in probes]),
         edit_entity=torch.tensor([names[c.entity] for c in cases]),
@@ -90,6 +90,10 @@ def read_pairs(
         kinds=[p.kind.value for p in probes],
         apart=_apart(cases),
     )
+
+
+def _asked(probe: Probe) -> tuple[Hashable, str]:
+    return image_key(probe.image), probe.prompt
 
 
 def _apart(cases: Sequence[EditCase]) -> Tensor:
@@ -125,11 +129,12 @@ def _features(
 
 def _content_key(reader: FeatureReader, cases: Sequence[EditCase], questions: Sequence[Question]) -> str:
     digest = hashlib.sha256(f"{reader.backbone.fingerprint(reader.layers[-1])}{reader.layers}{reader.naming}".encode())
-    pictures: dict[ImageSource, str] = {}
+    pictures: dict[Hashable, str] = {None: ""}
     for image, text in _texts(cases, questions):
-        if image is not None and image not in pictures:
-            pictures[image] = hashlib.sha256(load_image(image).tobytes()).hexdigest()
-        digest.update(f"|{pictures[image] if image is not None else ''}|{text}".encode())
+        key = image_key(image)
+        if image is not None and key not in pictures:
+            pictures[key] = hashlib.sha256(load_image(image).tobytes()).hexdigest()
+        digest.update(f"|{pictures[key]}|{text}".encode())
     return digest.hexdigest()[:24]
 
 

@@ -2,11 +2,14 @@
 
 import base64
 import io
+import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image, ImageOps
+
+from ldke_pl.data.stored import find_stored
 
 SIDE = 80
 """Longest side of a thumbnail, in pixels."""
@@ -17,8 +20,8 @@ BUDGET = 2_000_000
 COLOURS = 128
 """Size of a thumbnail's palette: a photo of 80 pixels takes about 5 kB, an emblem less than 1 kB."""
 
-UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
-"""What Pillow raises for files that are no pictures, or broken, or absurdly large."""
+UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, KeyError, tarfile.TarError)
+"""What is raised for files that are no pictures, or broken, or absurdly large, or not in their shard."""
 
 
 @dataclass
@@ -38,7 +41,7 @@ def embed(paths: Iterable[str], *, side: int = SIDE, budget: int = BUDGET) -> Pi
     """Turn picture files into thumbnails.
 
     Args:
-        paths: picture files, the most important first; "" is passed over, repeats cost nothing.
+        paths: picture files, some of them in shards, the most important first; "" is passed over, repeats cost nothing.
         side: longest side of a thumbnail, in pixels.
         budget: characters of data URIs in all.
 
@@ -67,9 +70,10 @@ def embed(paths: Iterable[str], *, side: int = SIDE, budget: int = BUDGET) -> Pi
 def thumbnail(path: str, side: int = SIDE) -> str | None:
     """Shrink a picture file into a PNG data URI, at most ``side`` pixels wide and high; None if it cannot be read."""
     try:
-        if not Path(path).is_file():  # a device or a pipe may never end
+        stored = find_stored(Path(path))
+        if stored is None and not Path(path).is_file():  # a device or a pipe may never end
             return None
-        with Image.open(path) as image:
+        with Image.open(path if stored is None else io.BytesIO(stored)) as image:
             image.draft("RGB", (side, side))
             small = ImageOps.exif_transpose(image).convert("RGBA")
     except UNREADABLE:

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 from ldke_pl.atlas.cases import build
@@ -11,10 +11,10 @@ from ldke_pl.backbone.load import ATLAS_FOLDER
 from ldke_pl.config import DataConfig
 from ldke_pl.data import (
     EditCase,
-    ImageSource,
     clean_evaluation,
     clean_training,
     find_annotations,
+    image_key,
     load_image,
     parse_cases,
     read_cases,
@@ -94,11 +94,11 @@ def check_images(cases: Sequence[EditCase]) -> None:
     Raises:
         DataError: a picture is missing, truncated or no image; names case and path.
     """
-    read: set[ImageSource] = set()
+    read: set[Hashable] = set()
     for case in cases:
         images = [case.request.image, *(p.image for p in case.probes)]
         images += [p.ceiling.image for p in case.probes if p.ceiling is not None]
         for image in images:
-            if image is not None and image not in read:
+            if image is not None and image_key(image) not in read:
                 load_image(image, case_id=case.case_id)
-                read.add(image)
+                read.add(image_key(image))

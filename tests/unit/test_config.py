@@ -308,7 +308,7 @@ def test_help(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
         edit("nonsense", flag)
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    assert "  data: *atlas, cckeb, comprehendedit, fgvedit, mcmke, mmedit, mmke, okedit, plain, vlkeb\n" in text
+    assert "  data: *atlas, cckeb, comprehendedit, fgvedit, mcmke, mmedit, mmke, okedit, plain, shards, vlkeb\n" in text
     assert "  localizer.tau: float = 0.9\n      sites with score >= tau * max are selected" in text
     assert "[> 0 and <= 1]" in text
     assert "  data.limit: int or null = null\n" in text

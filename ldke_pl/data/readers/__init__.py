@@ -27,6 +27,7 @@ from ldke_pl.data.readers.mmke import read_mmke
 from ldke_pl.data.readers.okedit import read_okedit
 from ldke_pl.data.readers.parse import ParsedFile, Problem, Reader, without_contradictions
 from ldke_pl.data.readers.plain import read_plain
+from ldke_pl.data.readers.shards import read_shards
 from ldke_pl.data.readers.vlkeb import read_vlkeb
 from ldke_pl.data.records import EditCase
 from ldke_pl.errors import ConfigError, DataError
@@ -42,6 +43,7 @@ READERS: dict[str, Reader] = {
     "cckeb": read_cckeb,
     "plain": read_plain,
     "atlas": read_atlas,
+    "shards": read_shards,
 }
 
 _SUFFIXES = (".json", ".jsonl", ".csv", "")
@@ -74,7 +76,7 @@ def parse_cases(format: str, path: Path, root: Path | None = None) -> ParsedFile
 
     Args:
         format: a key of ``READERS``.
-        path: the annotation file.
+        path: the annotation file; for "shards" the folder.
         root: the folder that image paths are relative to; None keeps them relative. Files are not looked up.
 
     Raises:

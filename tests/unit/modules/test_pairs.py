@@ -9,7 +9,10 @@ import torch
 from PIL import Image
 
 from ldke_pl.backbone import Backbone
-from ldke_pl.data import EditCase, EditRequest, Probe, ProbeKind
+from ldke_pl.data import EditCase, EditRequest, Probe, ProbeKind, load_image
+from ldke_pl.data.shards.read import stored_cases
+from ldke_pl.data.shards.stream import shard_loader
+from ldke_pl.data.shards.write import write_shards
 from ldke_pl.modules.pairs import PairTable, read_pairs, without_relations
 from ldke_pl.router import FeatureReader
 
@@ -114,3 +117,31 @@ def test_cache_gives_equal_tensors_and_is_missed_by_other_content(
     read_pairs(FeatureReader(backbone, [1]), cases, tmp_path)
     assert reads == [3] * 4
     assert len([*tmp_path.glob("features-*.safetensors")]) == len([*tmp_path.iterdir()]) == 4
+
+
+def test_pictures_in_memory_or_in_shards_give_the_same_features(
+    reader: FeatureReader, cases: list[EditCase], table: PairTable, tmp_path: Path
+) -> None:
+    write_shards(cases, tmp_path / "shards", cases_per_shard=2)
+    streamed = [case for batch in shard_loader(tmp_path / "shards", 2, rank=0, world_size=1) for case in batch]
+    cache = tmp_path / "cache"
+    for given in (streamed, stored_cases(tmp_path / "shards"), cases):
+        found = read_pairs(reader, given, cache)
+        assert torch.equal(found.places, table.places)
+        assert all(torch.equal(found.queries[n], table.queries[n]) for n in table.queries)
+        assert all(torch.equal(found.edits[n], table.edits[n]) for n in table.edits)
+    assert len([*cache.iterdir()]) == 1  # what is shown is the same, wherever it comes from
+    repainted = load_image(cases[1].request.image or "")
+    changed = replace(streamed[0], request=replace(streamed[0].request, image=repainted))
+    read_pairs(reader, [changed, *streamed[1:]], cache)
+    assert len([*cache.iterdir()]) == 2
+
+
+def test_features_can_be_read_batch_by_batch_from_shards(
+    reader: FeatureReader, cases: list[EditCase], table: PairTable, tmp_path: Path
+) -> None:
+    write_shards(cases, tmp_path, cases_per_shard=2)
+    loaders = [shard_loader(tmp_path, 1, rank=rank, world_size=2) for rank in range(2)]
+    parts = [reader.edits([case.request for case in batch]) for loader in loaders for batch in loader]
+    for name, value in table.edits.items():
+        torch.testing.assert_close(torch.cat([part[name] for part in parts]), value, atol=1e-5, rtol=1e-4)

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from ldke_pl.data import EditCase, EditRequest
+from ldke_pl.data.shards.read import stored_cases
+from ldke_pl.data.shards.write import write_shards
 from ldke_pl.report.pictures import embed, thumbnail
 
 
@@ -64,3 +67,13 @@ def test_the_budget_goes_to_the_first(tmp_path: Path) -> None:
     pictures = embed(paths, budget=2 * each)
     assert list(pictures.names) == paths[:2]
     assert sum(map(len, pictures.uris.values())) <= 2 * each
+
+
+def test_pictures_in_shards_are_found_by_name(tmp_path: Path) -> None:
+    paths = [draw(tmp_path / f"{colour}.png", colour) for colour in ("red", "blue")]
+    cases = [EditCase(path, EditRequest(path, "What?", "That"), ()) for path in paths]
+    write_shards(cases, tmp_path / "shards")
+    names = [str(case.request.image) for case in stored_cases(tmp_path / "shards")]
+    assert [thumbnail(name) for name in names] == [thumbnail(path) for path in paths]
+    (tmp_path / "shards" / "shard-000000.tar").write_bytes(b"no tar file")
+    assert embed([*names, str(tmp_path / "shards" / "none.tar" / "a.png")]).names == {}

@@ -8,7 +8,7 @@ from PIL import Image
 from published import FORMATS, N_ROWS, shared_row, write_json, write_published
 
 from ldke_pl.config import DataConfig
-from ldke_pl.data import EditCase, EditRequest, find_annotations
+from ldke_pl.data import EditCase, EditRequest, ImageSource, find_annotations
 from ldke_pl.errors import ConfigError, DataError
 from ldke_pl.runtime import data as runtime_data
 from ldke_pl.runtime.data import check_images, load_cases, sampled
@@ -16,7 +16,7 @@ from ldke_pl.runtime.data import check_images, load_cases, sampled
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "data"
 
 
-def case(number: int, group: str = "", image: Path | None = None) -> EditCase:
+def case(number: int, group: str = "", image: ImageSource | None = None) -> EditCase:
     return EditCase(f"case-{number}", EditRequest(image, "Who?", "Ada"), (), group=group)
 
 
@@ -80,7 +80,7 @@ def test_damaged_picture_is_found_before_any_edit(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.png", tmp_path / "bad.png"
     Image.new("RGB", (4, 4)).save(good)
     bad.write_text("no picture")
-    check_images([case(0, image=good), case(1)])
+    check_images([case(0, image=good), case(1), case(3, image=Image.new("RGB", (4, 4)))])
     with pytest.raises(DataError, match=r"bad\.png of case case-2 cannot be read as an image"):
         check_images([case(0, image=good), case(2, image=bad)])
 
