@@ -2,6 +2,7 @@
 
 from ldke_pl.config.loader import CONF_DIR, load_config, save_config
 from ldke_pl.config.schema import (
+    CheckConfig,
     DataConfig,
     EditConfig,
     EditorConfig,
@@ -17,6 +18,7 @@ from ldke_pl.config.schema import (
 
 __all__ = [
     "CONF_DIR",
+    "CheckConfig",
     "DataConfig",
     "EditConfig",
     "EditorConfig",

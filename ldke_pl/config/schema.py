@@ -166,6 +166,13 @@ class RunConfig:
 
 
 @dataclass(kw_only=True)
+class CheckConfig:
+    """Settings of ``python -m ldke_pl.backbone check``, which tries editing on a model."""
+
+    model: ModelConfig = section(default_factory=ModelConfig)
+
+
+@dataclass(kw_only=True)
 class EditConfig:
     """Settings of ``edit.py``."""
 

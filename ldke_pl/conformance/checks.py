@@ -75,7 +75,7 @@ def edits_change_the_answer(subject: Subject) -> None:
 
 def batches_change_nothing(subject: Subject) -> None:
     """A batch of edits gives the deltas of single runs."""
-    editor = subject.editor(CONNECTOR, steps=10, lr=SETTINGS.lr)  # float noise grows with both
+    editor = subject.editor(CONNECTOR, steps=5, lr=SETTINGS.lr)  # float noise grows with both
     for edit, request in zip(editor.edit(subject.requests), subject.requests, strict=True):
         (alone,) = editor.edit([request])
         for name, delta in edit.deltas.items():

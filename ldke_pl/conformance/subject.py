@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ldke_pl.backbone import Backbone
+from ldke_pl.backbone.forward import greedy_answers
 from ldke_pl.config import EditorConfig
 from ldke_pl.data import EditRequest, Question
 from ldke_pl.editors.ldke import LDKE
@@ -46,7 +48,8 @@ QUESTIONS = (
 )
 """Asked in one batch: three shapes, one picture twice, one row in text alone."""
 
-TARGETS = ("It is new.", "a red one", "a boat")
+TARGETS = ("a boat", "a kite", "a tower")
+"""Where the model says nothing else of another picture."""
 
 
 @dataclass
@@ -68,12 +71,19 @@ class Subject:
         """A decoder layer in the lower half."""
         return f"decoder.{max(0, len(self.backbone.layers) // 2 - 1)}"
 
-    @property
+    @cached_property
     def requests(self) -> list[EditRequest]:
-        """Two edits of one picture's question, and one of another's."""
-        first, _, second, *_ = QUESTIONS
-        told = [(first, TARGETS[0]), (first, TARGETS[1]), (second, TARGETS[2])]
-        return [EditRequest(q.image, q.prompt, target) for q, target in told]
+        """Two edits of one picture's question, and one of another's; to what the model itself says of other pictures.
+
+        A text that a model would never say is no fair target: a small one cannot be brought to it in a few steps.
+        """
+        asked = [QUESTIONS[0], QUESTIONS[2], QUESTIONS[4]]
+        said = greedy_answers(self.backbone, self.backbone.prompts.encode(asked).to(self.backbone.device))
+        told = [" ".join(answer.split()[:6]) for answer in said]
+        pairs = [(0, told[1], TARGETS[0]), (0, told[2], TARGETS[1]), (1, told[0], TARGETS[2])]
+        targets = [other if other not in ("", told[i]) else usual for i, other, usual in pairs]
+        edited = zip((asked[0], asked[0], asked[1]), targets, strict=True)
+        return [EditRequest(q.image, q.prompt, target) for q, target in edited]
 
     def edits_at(self, site: str) -> list[Edit]:
         """The edits of :attr:`requests`, written at ``site``."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ldke_pl.backbone import Backbone
 from ldke_pl.backbone.hooks import captured
+from ldke_pl.backbone.sites import cross_attention_layers
 from ldke_pl.data import EditRequest, Question
 
 
@@ -90,7 +91,9 @@ class Distance:
 
 
 def _layers(backbone: Backbone) -> dict[str, torch.nn.Module]:
-    return {str(i): layer for i, layer in enumerate(backbone.layers)}
+    """The layers that run for texts too."""
+    crossing = cross_attention_layers(backbone.model)
+    return {str(i): layer for i, layer in enumerate(backbone.layers) if i not in crossing}
 
 
 def _common_end(a: Tensor, b: Tensor) -> int:

@@ -17,6 +17,6 @@ def calibrate_standard(backbone: Backbone, requests: Sequence[EditRequest], batc
     standard = {}
     for score in SCORES:
         raw = torch.cat([f[score] for f in found])
-        mean, deviation = raw.mean(0).tolist(), raw.std(0).tolist()
+        mean, deviation = raw.mean(0).tolist(), raw.std(0, unbiased=False).tolist()
         standard[score] = dict(zip(backbone.sites, zip(mean, deviation, strict=True), strict=True))
     return Calibration(standard=standard)

@@ -82,11 +82,10 @@ class FeatureReader:
     @torch.no_grad()
     def read(self, queries: Queries) -> Features:
         """One early-exit pass; states are averaged over the picture's and the question's tokens."""
-        layers = self.backbone.layers
-        modules = {str(i): layers[i] for i in self.layers}
-        with captured(modules) as states, early_exit(layers[self.layers[-1]]):
+        layers, reached = self.backbone.layers, self._reached("pixel_values" in queries.inputs)
+        with captured({str(i): layers[i] for i in reached}) as states, early_exit(layers[reached[-1]]):
             self.backbone(**queries.inputs, use_cache=False)
-        hidden = torch.cat([states[str(i)] for i in self.layers], -1).float()
+        hidden = torch.cat([states[str(i)] for i in reached], -1).float()
         ids, prompts = queries.inputs["input_ids"], self.backbone.prompts
         attention = queries.inputs["attention_mask"]
         image = (ids == prompts.image_token_id) & attention.bool()
@@ -100,6 +99,13 @@ class FeatureReader:
             "image_tokens": _tokens(top, image, MAX_TOKENS["image_tokens"]),
             "text_tokens": _tokens(top, text, MAX_TOKENS["text_tokens"]),
         }
+
+    def _reached(self, pictured: bool) -> list[int]:
+        """The layers whose outputs are those of the layers read: without pictures, layers of cross-attention are passed
+        over, and what comes out of one is what came in.
+        """
+        crossing = () if pictured else cross_attention_layers(self.backbone.model)
+        return [max(j for j in range(i + 1) if j not in crossing) for i in self.layers]
 
 
 def _lowest(backbone: Backbone) -> int:

@@ -1,6 +1,7 @@
 """Cases of a configuration: an annotation file, or Atlas, which is written on first use."""
 
 import logging
+import random
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from pathlib import Path
@@ -86,6 +87,21 @@ def sampled(cases: Sequence[EditCase], per_group: int | None) -> list[EditCase]:
         if per_group is None or seen[case.group] <= per_group:
             kept.append(case)
     return kept
+
+
+def held_out_entities(
+    cases: Sequence[EditCase], seed: int, share: float = 0.2
+) -> tuple[list[EditCase], list[EditCase]]:
+    """The cases about most entities, and those about the others: a ``share`` of the entities, at least one.
+
+    Raises:
+        DataError: all cases are about one entity.
+    """
+    entities = sorted({case.entity for case in cases})
+    if len(entities) < 2:
+        raise DataError("All training cases are about one entity.", "give a file about more, to calibrate on some")
+    chosen = {*random.Random(seed).sample(entities, max(1, round(share * len(entities))))}
+    return [c for c in cases if c.entity not in chosen], [c for c in cases if c.entity in chosen]
 
 
 def check_images(cases: Sequence[EditCase]) -> None:

@@ -12,18 +12,19 @@ from rich.console import Console
 from torch import Tensor
 
 from ldke_pl.backbone import load_backbone
-from ldke_pl.config import TrainConfig
+from ldke_pl.config import DataConfig, TrainConfig
 from ldke_pl.data import EditCase, scored_together
 from ldke_pl.errors import ConfigError
 from ldke_pl.localize import Calibration
 from ldke_pl.localize.calibration import calibrate_standard
 from ldke_pl.metrics.results import BASE, ProbeResult
 from ldke_pl.metrics.routing import router_summary
+from ldke_pl.modules.derived import with_derived_pairs
 from ldke_pl.modules.pairs import PairTable, read_pairs, without_relations
 from ldke_pl.modules.router import RouterModule, calibrated_threshold, case_loader
 from ldke_pl.report.tables import router_table
 from ldke_pl.router import ClassifierRouter, FeatureReader, best, save_router
-from ldke_pl.runtime.data import load_cases
+from ldke_pl.runtime.data import held_out_entities, load_cases
 from ldke_pl.runtime.folder import build_logger, commit, open_run, write_metrics
 from ldke_pl.runtime.trainer import build_trainer
 
@@ -40,13 +41,13 @@ def run_train(config: TrainConfig) -> None:
     backbone = load_backbone(config.model)
     reader = FeatureReader(backbone, config.router.layers, config.router.naming)
     held_out = set(config.router.held_out_relations)
-    train = without_relations(load_cases(config.data), held_out)
+    train, everything = training_splits(config.data, config.run.seeds[0])
+    train = without_relations(train, held_out)
     if not any(case.probes for case in train):
         raise ConfigError(
             f"router.held_out_relations leaves nothing to train on: {', '.join(sorted(held_out))} are all there are.",
             "hold out fewer relations",
         )
-    everything = load_cases(config.data, VALIDATION)
     cache = folder.parent / "cache"
     table = read_pairs(reader, train, cache)
     seconds = time.perf_counter() - start
@@ -67,6 +68,21 @@ def run_train(config: TrainConfig) -> None:
     console.print(router_table(metrics))
     seconds = time.perf_counter() - start
     console.print(f"threshold {router.threshold:.2f}; {seconds:.0f} s in all; router in {folder / 'router'}")
+
+
+def training_splits(config: DataConfig, seed: int) -> tuple[list[EditCase], list[EditCase]]:
+    """Cases to train on and cases to calibrate on, about different things.
+
+    Atlas, and sets with a file for it, have a split of their own for the latter; from one annotation file, every fifth
+    entity is held out. The probes of other sets than Atlas say less, and pairs are derived from them.
+    """
+    if config.format == "atlas":
+        return load_cases(config), load_cases(config, VALIDATION)
+    if config.path is None:
+        train, validation = load_cases(config), load_cases(config, VALIDATION)
+    else:
+        train, validation = held_out_entities(load_cases(config), seed)
+    return with_derived_pairs(train, seed), with_derived_pairs(validation, seed)
 
 
 def fit(config: TrainConfig, table: PairTable, features: int, layers: int, folder: Path) -> RouterModule:

@@ -29,7 +29,7 @@ ORDER = (
     {"report"},
     {"runtime"},
     {"atlas.pretrain", "atlas.corpus", "atlas.tokenizer", "atlas.card", "calibrate", "sweep", "bench", "app"},
-    {"train", "edit"},
+    {"train", "edit", "__main__"},
 )
 """Units from low to high. A unit imports lower ones only; units of one level leave each other alone, except within
 Atlas. Atlas is listed by file, everything else by its first name in the package."""
@@ -43,8 +43,13 @@ FILE_LINES, FUNCTION_LINES = 400, 60
 
 
 def unit_of(module: str) -> str:
-    """``ldke_pl.router.index`` -> ``router``; ``ldke_pl.atlas.world`` -> ``atlas.world``; ``edit`` -> ``edit``."""
+    """``ldke_pl.router.index`` -> ``router``; ``ldke_pl.atlas.world`` -> ``atlas.world``; ``edit`` -> ``edit``.
+
+    What ``python -m`` runs stands with ``edit`` at the end of the order, in whatever package it is.
+    """
     parts = module.split(".")
+    if parts[-1] == "__main__":
+        return "__main__"
     inner = parts[1:] if parts[0] == PACKAGE else parts
     return ".".join(inner[:2] if inner[:1] == ["atlas"] else inner[:1])
 
