@@ -26,7 +26,8 @@ from ldke_pl.localize import Calibration, build_localizer
 from ldke_pl.localize.gradients import gradient_scores
 from ldke_pl.router import FeatureReader, RadiusRouter
 
-CLOSE = 1e-4
+CLOSE, HALF_CLOSE = 1e-4, 5e-2
+"""Largest difference between what should be equal, but is computed in another order."""
 
 
 def _require(right: bool, what: str) -> None:
@@ -76,12 +77,14 @@ def edits_change_the_answer(subject: Subject) -> None:
 def batches_change_nothing(subject: Subject) -> None:
     """A batch of edits gives the deltas of single runs."""
     editor = subject.editor(CONNECTOR, steps=5, lr=SETTINGS.lr)  # float noise grows with both
+    # A base in half precision rounds the gradients of a batch and of a single run apart.
+    bound = CLOSE if subject.backbone.model.dtype is torch.float32 else HALF_CLOSE
     for edit, request in zip(editor.edit(subject.requests), subject.requests, strict=True):
         (alone,) = editor.edit([request])
         for name, delta in edit.deltas.items():
             pairs = zip(delta.tensors(), alone.deltas[name].tensors(), strict=True)
             far = max(float((a - b).abs().max()) for a, b in pairs)
-            _require(far < CLOSE, f"a batch moves the delta of {name} by {far:.1e} from a single run's")
+            _require(far < bound, f"a batch moves the delta of {name} by {far:.1e} from a single run's")
 
 
 def rows_take_their_own_edits(subject: Subject) -> None:

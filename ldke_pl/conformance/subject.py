@@ -77,7 +77,7 @@ class Subject:
 
         A text that a model would never say is no fair target: a small one cannot be brought to it in a few steps.
         """
-        asked = [QUESTIONS[0], QUESTIONS[2], QUESTIONS[4]]
+        asked = [Question(picture, QUESTIONS[0].prompt) for picture in PICTURES[:3]]
         said = greedy_answers(self.backbone, self.backbone.prompts.encode(asked).to(self.backbone.device))
         told = [" ".join(answer.split()[:6]) for answer in said]
         pairs = [(0, told[1], TARGETS[0]), (0, told[2], TARGETS[1]), (1, told[0], TARGETS[2])]

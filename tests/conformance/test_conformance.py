@@ -27,20 +27,26 @@ LIMITS = {
     ("paligemma", "later_turns_keep_the_route"): NO_TEMPLATE,
 }
 NEED_TORCHVISION = {"pixtral"}
+LARGE_STEPS = replace(SETTINGS, lr=1e-1, steps=120)
+"""A model of width 32 takes larger steps than the default, which is meant for a user's."""
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
+    """A family's tiny model that has learned a few answers."""
     if request.param in NEED_TORCHVISION and not is_torchvision_available():
         pytest.skip(f"the processor of {request.param} needs torchvision, which does not fit a CPU build of torch")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        backbone = fit(Backbone(*FAMILIES[request.param](), request.param))
+    backbone = fitted(request.param)
     top = len(backbone.layers) - 1
     before = backbone.fingerprint(top)
-    # A tiny model of width 32 takes larger steps than the default, which is meant for a user's.
-    yield Subject(backbone, replace(SETTINGS, lr=1e-1, steps=120))
+    yield Subject(backbone, LARGE_STEPS)
     assert backbone.fingerprint(top) == before
+
+
+def fitted(family: str) -> Backbone:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return fit(Backbone(*FAMILIES[family](), family))
 
 
 def test_the_tiny_model_has_learned_its_answers(subject: Subject) -> None:
@@ -57,3 +63,15 @@ def test_family(subject: Subject, check: object) -> None:
         return
     with pytest.raises(NotPossibleError, match=limit):
         CHECKS[name](subject)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("family", ["llava", "qwen3_vl", "mllama"])
+def test_family_in_half_precision(family: str, dtype: torch.dtype) -> None:
+    """The base in half precision, deltas in fp32."""
+    built = fitted(family)
+    subject = Subject(Backbone(built.model.to(dtype), built.processor, family), LARGE_STEPS)
+    for check in CHECKS.values():
+        check(subject)
+    tensors = [t for e in subject.edits_at("connector") for d in e.deltas.values() for t in d.tensors()]
+    assert {t.dtype for t in tensors} == {torch.float32}
