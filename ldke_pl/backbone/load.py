@@ -12,7 +12,13 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoModelForImageTextToText, PreTrainedModel, ProcessorMixin
+from transformers import (
+    AutoModelForImageTextToText,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    ProcessorMixin,
+    TorchAoConfig,
+)
 from transformers.utils import logging as transformers_logging
 
 from ldke_pl.backbone.processors import load_processor
@@ -48,6 +54,12 @@ class Backbone:
     prompts: Prompts = field(init=False)
 
     def __post_init__(self) -> None:
+        if any(type(module).__name__ == "Linear8bitLt" for module in self.model.modules()):
+            raise ModelError(
+                f"{self.name!r} is in bitsandbytes' 8 bits, which quantise a batch's activations together: a row that is "
+                "routed to the base would not get the base's answer.",
+                "load it with model.quantization=torchao-int8, or in half precision",
+            )
         self.model.eval()
         self.model.requires_grad_(False)
         self.sites = find_sites(self.model)
@@ -91,7 +103,10 @@ class Backbone:
         for name, parameter in sorted(self.model.named_parameters()):
             if id(parameter) not in above:
                 digest.update(name.encode())
-                digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+                values = parameter.detach()
+                if hasattr(values, "dequantize") and type(values) is not torch.Tensor:
+                    values = values.dequantize()
+                digest.update(values.cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:32]
 
 
@@ -112,6 +127,7 @@ def load_backbone(config: ModelConfig) -> Backbone:
                 attn_implementation=config.attn_implementation,
                 device_map=config.device_map,
                 trust_remote_code=config.trust_remote_code,
+                **_few_bits(config.quantization),
             )
             processor = load_processor(source, revision=config.revision, trust_remote_code=config.trust_remote_code)
         except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as fault:
@@ -126,6 +142,21 @@ def load_backbone(config: ModelConfig) -> Backbone:
             "set model.name to a complete model: weights drawn at random would be edited as if they were its own",
         )
     return Backbone(model, processor, config.name, config.revision)
+
+
+def _few_bits(quantization: str | None) -> dict[str, Any]:
+    """What ``from_pretrained`` takes to load a base in few bits.
+
+    Raises:
+        ImportError: the package for it is not installed.
+    """
+    if quantization is None:
+        return {}
+    if quantization == "torchao-int8":
+        from torchao.quantization import Int8WeightOnlyConfig
+
+        return {"quantization_config": TorchAoConfig(Int8WeightOnlyConfig())}
+    return {"quantization_config": BitsAndBytesConfig(load_in_4bit=True)}
 
 
 @contextmanager

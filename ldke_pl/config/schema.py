@@ -16,6 +16,11 @@ class ModelConfig:
 
     name: str = field("atlas", help="'atlas', a hub id, or a Hugging Face model folder", nonempty=True)
     dtype: str = field("float32", help="dtype of the base weights", choices=("auto", "float32", "bfloat16", "float16"))
+    quantization: str | None = field(
+        None,
+        help="load the base in few bits, with the extra [quantized]; null: as it is stored",
+        choices=("torchao-int8", "bitsandbytes-4bit"),
+    )
     revision: str | None = field(None, help="hub revision (branch, tag or commit); null: the newest")
     attn_implementation: str | None = field(None, help="attention kernel by its transformers name; null: its default")
     device_map: str | None = field(None, help="spread one model over devices (needs accelerate); null: one device")

@@ -5,18 +5,22 @@ What a family cannot do is listed in ``LIMITS`` with the reason that a user is g
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from families.fit import TAUGHT, fit
 from families.models import FAMILIES
+from torch import nn
 from transformers.utils.import_utils import is_torchvision_available
 
-from ldke_pl.backbone import Backbone
+from ldke_pl.backbone import Backbone, load_backbone
 from ldke_pl.backbone.forward import greedy_answers
+from ldke_pl.config import ModelConfig
 from ldke_pl.conformance import CHECKS, NotPossibleError, Subject
 from ldke_pl.conformance.subject import PICTURES, SETTINGS
 from ldke_pl.data import Question
+from ldke_pl.errors import ModelError
 
 ONE_PICTURE, NO_TEMPLATE = "puts one picture before each text", "has no chat template"
 LIMITS = {
@@ -75,3 +79,24 @@ def test_family_in_half_precision(family: str, dtype: torch.dtype) -> None:
         check(subject)
     tensors = [t for e in subject.edits_at("connector") for d in e.deltas.values() for t in d.tensors()]
     assert {t.dtype for t in tensors} == {torch.float32}
+
+
+def test_family_in_eight_bits(tmp_path: Path) -> None:
+    """The base's weights in 8 bits (weights alone: activations that are quantised by batch would mix its rows)."""
+    pytest.importorskip("torchao")
+    built = fitted("llava")
+    built.model.save_pretrained(tmp_path)
+    built.processor.save_pretrained(tmp_path)
+    backbone = load_backbone(ModelConfig(name=str(tmp_path), quantization="torchao-int8"))
+    subject = Subject(backbone, LARGE_STEPS)
+    for check in CHECKS.values():
+        check(subject)
+    assert backbone.fingerprint(3) != built.fingerprint(3)
+
+
+def test_bases_that_quantise_a_batch_together_are_refused() -> None:
+    built = fitted("llava")
+    kind = type("Linear8bitLt", (nn.Linear,), {})  # as bitsandbytes' class is called
+    built.model.model.language_model.layers[0].mlp.down_proj = kind(48, 32)
+    with pytest.raises(ModelError, match="torchao-int8"):
+        Backbone(built.model, built.processor, "eight")
