@@ -56,8 +56,8 @@ class Backbone:
     def __post_init__(self) -> None:
         if any(type(module).__name__ == "Linear8bitLt" for module in self.model.modules()):
             raise ModelError(
-                f"{self.name!r} is in bitsandbytes' 8 bits, which quantise a batch's activations together: a row that is "
-                "routed to the base would not get the base's answer.",
+                f"{self.name!r} is in bitsandbytes' 8 bits, which quantise a batch's activations together: a row that "
+                "goes to the base would not get the base's answer.",
                 "load it with model.quantization=torchao-int8, or in half precision",
             )
         self.model.eval()

@@ -35,25 +35,31 @@ def encoded_once(model: PreTrainedModel) -> Iterator[None]:
 
 
 class _Rows:
-    """An encoder that takes and gives one entry per picture (or tile): run on those not seen before, and assembled."""
+    """An encoder that takes and gives one entry per picture (or tile): run on those not seen before, and assembled.
+
+    One that mixes pictures, as Pixtral's does, is run as it is.
+    """
 
     def __init__(self, original: Callable[..., Any]) -> None:
         self.original = original
         self.stored: dict[bytes, Any] = {}
+        self.by_row: bool | None = None
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         tensors = [v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)]
         count = len(tensors[0])
-        if any(len(t) != count for t in tensors):
+        if self.by_row is False or any(len(t) != count for t in tensors):
             return self.original(*args, **kwargs)
         keys = [_digest([t[i] for t in tensors]) for i in range(count)]
         new = _first_of_each(keys, self.stored)
         if new:
-            chosen = torch.tensor(new, device=tensors[0].device)
+            # A single entry would not show whether the encoder keeps entries apart: the first time, it goes twice.
+            asked = new * 2 if len(new) == 1 and self.by_row is None else new
+            chosen = torch.tensor(asked, device=tensors[0].device)
             part = self.original(*_taken(args, chosen), **_taken(kwargs, chosen))
-            if any(len(t) != len(new) for t in _leaves(part)):
-                # It does not give one entry per picture, as Pixtral's does not: nothing can be shared.
-                return part if len(new) == count else self.original(*args, **kwargs)
+            self.by_row = all(len(t) == len(asked) for t in _leaves(part))
+            if not self.by_row:
+                return self.original(*args, **kwargs)
             for place, i in enumerate(new):
                 self.stored[keys[i]] = _entry(part, place)
         joined = _mapped_over(torch.stack, [self.stored[key] for key in keys])
