@@ -84,9 +84,17 @@ def same_random_state() -> Iterator[None]:
     torch.set_rng_state(states[2])
 
 
+@pytest.fixture(autouse=True, scope="module")
+def threads_of_the_module(request: pytest.FixtureRequest) -> int:
+    """Threads for a module's own fixtures and tests: those that it names as ``THREADS``, or the usual number."""
+    count: int = getattr(request.module, "THREADS", THREADS)
+    torch.set_num_threads(count)
+    return count
+
+
 @pytest.fixture(autouse=True)
-def same_threads() -> Iterator[None]:
-    """Tests run on two threads, so that sums come out the same on any machine."""
-    torch.set_num_threads(THREADS)
+def same_threads(threads_of_the_module: int) -> Iterator[None]:
+    """Tests run on as many threads on any machine, so that sums come out the same."""
+    torch.set_num_threads(threads_of_the_module)
     yield
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(threads_of_the_module)

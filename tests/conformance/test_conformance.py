@@ -31,6 +31,9 @@ LIMITS = {
     ("paligemma", "later_turns_keep_the_route"): NO_TEMPLATE,
 }
 NEED_TORCHVISION = {"pixtral"}
+THREADS = 1
+"""Models this small are faster on one, and far faster where other programs keep the cores busy."""
+
 LARGE_STEPS = replace(SETTINGS, lr=1e-1, steps=120)
 """A model of width 32 takes larger steps than the default, which is meant for a user's."""
 

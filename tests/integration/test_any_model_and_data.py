@@ -1,7 +1,6 @@
 """``edit.py`` and ``train.py``, unchanged, on a tiny model of every family and on a made-up set of every format."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,13 +22,8 @@ TRAIN = [*QUICK, "router.steps=3", "router.batch_size=2", "router.held_out_relat
 TRAIN += ["router.naming=What is this?", "router.cohort=2"]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def same_threads() -> Iterator[None]:
-    """Models this small are faster on one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+THREADS = 1
+"""Models this small are faster on one, and far faster where other programs keep the cores busy."""
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
