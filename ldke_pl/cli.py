@@ -1,5 +1,7 @@
 """What every command line has in common: one clear message for what the user can put right, and its exit status."""
 
+import os
+import sys
 from collections.abc import Callable
 
 from rich.console import Console
@@ -11,9 +13,18 @@ FAULT = 2
 
 
 def exit_status(run: Callable[[], int | None]) -> int:
-    """Run, and return the exit status: what ``run`` returns, 0 for None, ``FAULT`` after printing an error of ours."""
+    """Run, and return the exit status: what ``run`` returns, 0 for None, ``FAULT`` after printing an error of ours.
+
+    A reader that goes away before the end, as ``head`` does, is no fault.
+    """
     try:
-        return run() or 0
+        status = run() or 0
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # Python flushes standard output once more when it ends, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except LDKEError as fault:
         Console(stderr=True, soft_wrap=True).print(f"error: {fault}", style="bold red", markup=False, highlight=False)
         return FAULT

@@ -86,7 +86,7 @@ def test_family_in_half_precision(family: str, dtype: torch.dtype) -> None:
 
 def test_family_in_eight_bits(tmp_path: Path) -> None:
     """The base's weights in 8 bits (weights alone: activations that are quantised by batch would mix its rows)."""
-    pytest.importorskip("torchao")
+    pytest.importorskip("torchao", reason="torchao is not installed: it is in the extra [quantized]")
     built = fitted("llava")
     built.model.save_pretrained(tmp_path)
     built.processor.save_pretrained(tmp_path)
