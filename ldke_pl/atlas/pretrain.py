@@ -1,6 +1,8 @@
 """Train the Atlas MLLM in eight stages, each checkpointed, so that a stopped run goes on where it was.
 
-    python -m ldke_pl.atlas.pretrain [folder]
+    python -m ldke_pl.atlas.pretrain [folder] [family=llava|qwen2_vl]
+
+Those of the LLaVA-like model, which is trained from nothing (:mod:`~ldke_pl.atlas.pretrain_qwen2_vl` has the other's):
 
 1. ``text``: the decoder alone, on facts, mentions and overrides (no picture).
 2. ``tower``: the vision tower alone, as a classifier of countries and of what is seen.
@@ -33,6 +35,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from ldke_pl.atlas.corpus import seen_on
+from ldke_pl.atlas.pretrain_qwen2_vl import QwenPretraining
 from ldke_pl.atlas.render import HELD_OUT, SIZE, USUAL, render
 from ldke_pl.atlas.tokenizer import PATCH, build_processor, build_tokenizer
 from ldke_pl.atlas.training import IGNORE, VISION_WIDTH, WIDTH, Item, Shown, Training
@@ -204,11 +207,16 @@ def write_model(model: LlavaForConditionalGeneration, tokenizer: object, folder:
     build_processor(tokenizer).save_pretrained(folder)  # type: ignore[arg-type]
 
 
+FAMILIES: dict[str, Callable[[Path], Training]] = {"llava": Pretraining, "qwen2_vl": QwenPretraining}
+
+
 def main(arguments: list[str]) -> None:
     """Train into the folder that is named, by default ``experiments/runs/atlas-pretrain``."""
     logging.basicConfig(format="%(asctime)s %(message)s")
     logging.getLogger("ldke_pl.atlas").setLevel(logging.INFO)
-    Pretraining(Path(arguments[0]) if arguments else Path("experiments/runs/atlas-pretrain")).run()
+    named = dict(a.split("=", 1) for a in arguments if "=" in a)
+    folders = [Path(a) for a in arguments if "=" not in a]
+    FAMILIES[named.get("family", "llava")](folders[0] if folders else Path("experiments/runs/atlas-pretrain")).run()
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ ORDER = (
     {"runtime"},
     {
         "atlas.pretrain",
+        "atlas.pretrain_qwen2_vl",
+        "atlas.qwen2_vl",
         "atlas.training",
         "atlas.corpus",
         "atlas.tokenizer",
