@@ -1,4 +1,4 @@
-"""Train the Qwen2-VL-like Atlas MLLM in five stages; how it is made is told in :mod:`~ldke_pl.atlas.qwen2_vl`. Ours.
+"""Train the Qwen2-VL-like Atlas MLLM in six stages; how it is made is told in :mod:`~ldke_pl.atlas.qwen2_vl`. Ours.
 
     python -m ldke_pl.atlas.pretrain FOLDER family=qwen2_vl
 
@@ -7,6 +7,7 @@
 3. ``tell``: the vision encoder with its merger; each merged token tells a word piece as the decoder's embedding of it.
 4. ``together``: all weights, so that the decoder gets used to the two-dimensional positions of pictures.
 5. ``sharpen``: stage 3 again, at a lower rate.
+6. ``settle``: stage 4 again.
 
 Qwen2-VL's vision encoder knows only how patches lie to each other. A picture's merged tokens therefore tell its caption
 line by line: the name in one row, what is seen in the next, and so on, which holds for every width and height.
@@ -52,7 +53,7 @@ class QwenPlan:
     """How long each stage runs.
 
     Args:
-        recover, tower, tell, together, sharpen: optimisation steps of the stages.
+        recover, tower, tell, together, sharpen, settle: optimisation steps of the stages.
         batch: conversations per step.
         pictures: pictures per step of the stages that train the vision encoder alone.
     """
@@ -62,6 +63,7 @@ class QwenPlan:
     tell: int = 1600
     together: int = 100
     sharpen: int = 1200
+    settle: int = 260
     batch: int = 32
     pictures: int = 64
 
@@ -86,7 +88,7 @@ class QwenPretraining(Training):
         self.model.set_attn_implementation("eager")
 
     def stages(self) -> tuple[Callable[[], None], ...]:
-        return self.recover, self.tower, self.tell, self.together, self.sharpen
+        return self.recover, self.tower, self.tell, self.together, self.sharpen, self.settle
 
     def recover(self) -> None:
         """Stage 1: what is kept of the decoder, on texts; not the table of embeddings, which pictures are told in."""
@@ -111,6 +113,10 @@ class QwenPretraining(Training):
     def sharpen(self) -> None:
         """Stage 5: stage 3 again, at a lower rate and with the decoder that is now finished."""
         self._tell("sharpen", self.plan.sharpen, 1e-3)
+
+    def settle(self) -> None:
+        """Stage 6: stage 4 again, which reading pictures gains from."""
+        self._together("settle", self.plan.settle, 6e-4)
 
     def finish(self) -> None:
         half = build_model(len(self.tokenizer))
