@@ -28,7 +28,19 @@ ORDER = (
     {"modules"},
     {"report"},
     {"runtime"},
-    {"atlas.pretrain", "atlas.corpus", "atlas.tokenizer", "atlas.card", "calibrate", "sweep", "bench", "app"},
+    {
+        "atlas.pretrain",
+        "atlas.pretrain_qwen2_vl",
+        "atlas.qwen2_vl",
+        "atlas.training",
+        "atlas.corpus",
+        "atlas.tokenizer",
+        "atlas.card",
+        "calibrate",
+        "sweep",
+        "bench",
+        "app",
+    },
     {"train", "edit", "__main__"},
 )
 """Units from low to high. A unit imports lower ones only; units of one level leave each other alone, except within

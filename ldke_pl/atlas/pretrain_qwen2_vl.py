@@ -1,0 +1,193 @@
+"""Train the Qwen2-VL-like Atlas MLLM in six stages; how it is made is told in :mod:`~ldke_pl.atlas.qwen2_vl`. Ours.
+
+    python -m ldke_pl.atlas.pretrain FOLDER family=qwen2_vl
+
+1. ``recover``: the layers that are kept of the donor's decoder, on texts.
+2. ``tower``: the vision encoder, as a classifier of countries and of what is seen.
+3. ``tell``: the vision encoder with its merger; each merged token tells a word piece as the decoder's embedding of it.
+4. ``together``: all weights, so that the decoder gets used to the two-dimensional positions of pictures.
+5. ``sharpen``: stage 3 again, at a lower rate.
+6. ``settle``: stage 4 again.
+
+Qwen2-VL's vision encoder knows only how patches lie to each other. A picture's merged tokens therefore tell its caption
+line by line: the name in one row, what is seen in the next, and so on, which holds for every width and height.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+from transformers import LlavaForConditionalGeneration
+
+from ldke_pl.atlas.corpus import seen_on
+from ldke_pl.atlas.qwen2_vl import (
+    CELL,
+    MARKS,
+    PATCH,
+    build_model,
+    build_processor,
+    build_tokenizer,
+    look,
+    patchify,
+    transplant,
+)
+from ldke_pl.atlas.render import HELD_OUT, SIZE, USUAL, render
+from ldke_pl.atlas.training import IGNORE, Item, Shown, Training
+from ldke_pl.atlas.world import Country
+from ldke_pl.backbone.load import ATLAS
+
+SIZES = ((64, 64), (64, 64), (48, 64), (64, 80), (80, 64), (48, 96))
+"""(height, width) of the pictures in training, square ones twice as often."""
+
+
+@dataclass(frozen=True)
+class QwenPlan:
+    """How long each stage runs.
+
+    Args:
+        recover, tower, tell, together, sharpen, settle: optimisation steps of the stages.
+        batch: conversations per step.
+        pictures: pictures per step of the stages that train the vision encoder alone.
+    """
+
+    recover: int = 700
+    tower: int = 250
+    tell: int = 1600
+    together: int = 100
+    sharpen: int = 1200
+    settle: int = 260
+    batch: int = 32
+    pictures: int = 64
+
+
+class QwenPretraining(Training):
+    """The stages of the Qwen2-VL-like model.
+
+    Args:
+        donor: folder of the model whose decoder it starts from.
+    """
+
+    def __init__(self, folder: Path, plan: QwenPlan | None = None, seed: int = 0, donor: Path = ATLAS) -> None:
+        self.plan = plan or QwenPlan()
+        tokenizer = build_tokenizer(donor)
+        super().__init__(folder, tokenizer, batch=self.plan.batch, pictures=self.plan.pictures, seed=seed)
+        images = build_processor(tokenizer).image_processor
+        self._mean, self._deviation = torch.tensor([images.image_mean, images.image_std])[..., None, None]
+        self.size = SIZES[0]
+        torch.manual_seed(seed)
+        self.model = build_model(len(tokenizer))
+        transplant(self.model, LlavaForConditionalGeneration.from_pretrained(donor))
+        self.model.set_attn_implementation("eager")
+
+    def stages(self) -> tuple[Callable[[], None], ...]:
+        return self.recover, self.tower, self.tell, self.together, self.sharpen, self.settle
+
+    def recover(self) -> None:
+        """Stage 1: what is kept of the decoder, on texts; not the table of embeddings, which pictures are told in."""
+        decoder = self.model.model.language_model
+        text, seen = iter(self._buckets(self.corpus.text)), iter(self._buckets(self.corpus.described))
+        losses = (next(source) for source in cycle([text, text, text, seen]))
+        chosen = [*decoder.layers.parameters(), *decoder.norm.parameters()]
+        self._optimise("recover", chosen, self.plan.recover, 1e-3, losses)
+
+    def tower(self) -> None:
+        """Stage 2: the vision encoder as a classifier, on the mean of its patches and on every patch by itself."""
+        self._classify(self.plan.tower, self._eyes())
+
+    def tell(self) -> None:
+        """Stage 3: each merged token tells its word piece as the decoder's embedding of it."""
+        self._tell("tell", self.plan.tell, 1.5e-3)
+
+    def together(self) -> None:
+        """Stage 4: all weights, batches with pictures and batches of text in turn."""
+        self._together("together", self.plan.together, 3e-4)
+
+    def sharpen(self) -> None:
+        """Stage 5: stage 3 again, at a lower rate and with the decoder that is now finished."""
+        self._tell("sharpen", self.plan.sharpen, 1e-3)
+
+    def settle(self) -> None:
+        """Stage 6: stage 4 again, which reading pictures gains from."""
+        self._together("settle", self.plan.settle, 6e-4)
+
+    def finish(self) -> None:
+        half = build_model(len(self.tokenizer))
+        half.load_state_dict(self.model.state_dict())
+        half.half().save_pretrained(self.folder / "model")
+        build_processor(self.tokenizer).save_pretrained(self.folder / "model")
+
+    def _eyes(self) -> list[nn.Parameter]:
+        return [*self.model.model.visual.parameters()]
+
+    def _draw(self) -> Shown:
+        """What a batch shows, and of what size its pictures are."""
+        self.size = self.rng.choice(SIZES)
+        return super()._draw()
+
+    def _grid(self, pictures: int) -> Tensor:
+        height, width = self.size
+        return torch.tensor([[1, height // PATCH, width // PATCH]] * pictures)
+
+    def _patches(self, shown: Shown) -> Tensor:
+        return look(self.model.model.visual, self._pictures(shown), self._grid(len(shown)))
+
+    def _connected(self, shown: Shown) -> Tensor:
+        merged: Tensor = self.model.model.visual.merger(self._patches(shown))
+        return merged.view(len(shown), -1, merged.shape[-1])
+
+    def _caption(self, country: Country, background: str) -> list[int]:
+        """One word piece per image token: rows of the name and rows of what is seen, by turns."""
+        rows, columns = self.size[0] // CELL, self.size[1] // CELL
+        seen = [piece for word in seen_on(country, background).values() for piece in self._piece(word)]
+        lines = islice(cycle([self._piece(country.name), seen]), rows)
+        return [piece for line in lines for piece in islice(cycle(line), columns)]
+
+    def _pictures(self, shown: Shown) -> Tensor:
+        """Fresh renderings of this batch's size, as the processor flattens them."""
+        height, width = self.size
+        drawn = []
+        for country, background in shown:
+            variation = HELD_OUT if self.rng.random() < 0.35 else USUAL
+            image = render(country.emblem, background, self.pixels, variation)
+            if self.size != (SIZE, SIZE):
+                image = image.resize((width, height), Image.Resampling.BICUBIC)
+            drawn.append(np.asarray(image))
+        pixels = torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2) / 255
+        return patchify((pixels - self._mean) / self._deviation)
+
+    def _placeholders(self) -> list[int]:
+        images = self.size[0] * self.size[1] // CELL**2
+        return [self._special(MARKS[0]), *[self._special("<image>")] * images, self._special(MARKS[1])]
+
+    def _pool(self, draw: Any) -> list[Item]:
+        """Encoded conversations; those of one pool have pictures of one size."""
+        if draw == self.corpus.picture:
+            self.size = self.rng.choice(SIZES)
+        return super()._pool(draw)
+
+    def _loss(self, items: list[Item]) -> Tensor:
+        ids = pad_sequence([i for i, _, _ in items], batch_first=True, padding_value=0)
+        labels = pad_sequence([t for _, t, _ in items], batch_first=True, padding_value=IGNORE)
+        shown = [(talk.country, talk.background) for _, _, talk in items if talk.country]
+        mask = (ids != 0).long()
+        if not shown:
+            loss: Tensor = self.model(input_ids=ids, attention_mask=mask, labels=labels).loss
+            return loss
+        kinds = (ids == self._special("<image>")).int()
+        outputs = self._connected(shown)
+        place = self.model.model.get_rope_index(
+            ids, image_grid_thw=self._grid(len(shown)), attention_mask=mask, mm_token_type_ids=kinds
+        )[0]
+        words = self.model.get_input_embeddings()(ids)
+        states = words.masked_scatter(kinds.bool()[..., None], outputs.to(words.dtype))
+        logits = self.model(inputs_embeds=states, attention_mask=mask, position_ids=place).logits
+        far = F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), ignore_index=IGNORE)
+        return far + 0.3 * self._told_in_words(outputs, shown)

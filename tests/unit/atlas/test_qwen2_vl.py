@@ -1,0 +1,154 @@
+"""The Qwen2-VL-like Atlas MLLM: the transplanted decoder, its pictures, and training with a plan of one step."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from transformers import LlavaForConditionalGeneration
+
+from ldke_pl.atlas.pretrain_qwen2_vl import SIZES, QwenPlan, QwenPretraining
+from ldke_pl.atlas.qwen2_vl import (
+    CELL,
+    INNER,
+    KEPT,
+    MARKS,
+    PATCH,
+    build_model,
+    build_processor,
+    build_tokenizer,
+    look,
+    patchify,
+    transplant,
+)
+from ldke_pl.backbone import load_backbone
+from ldke_pl.backbone.forward import greedy_answers
+from ldke_pl.backbone.load import ATLAS
+from ldke_pl.config import ModelConfig
+from ldke_pl.data import Question
+
+STAGES = [f.name for f in fields(QwenPlan) if f.name not in ("batch", "pictures")]
+TINY = QwenPlan(**dict.fromkeys(STAGES, 1), batch=2, pictures=2)
+
+
+@pytest.fixture(scope="module")
+def donor() -> LlavaForConditionalGeneration:
+    return LlavaForConditionalGeneration.from_pretrained(ATLAS, dtype=torch.float32).eval()
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory: pytest.TempPathFactory) -> QwenPretraining:
+    """A run that went through."""
+    run = QwenPretraining(tmp_path_factory.mktemp("qwen2_vl"), TINY)
+    run.run()
+    return run
+
+
+def test_whole_decoder_answers_texts_as_the_donor_does(donor: LlavaForConditionalGeneration) -> None:
+    tokenizer = build_tokenizer()
+    layers, inner = donor.config.text_config.num_hidden_layers, donor.config.text_config.intermediate_size
+    model = build_model(len(tokenizer), layers, inner).eval()
+    transplant(model, donor, range(layers))
+    ids = tokenizer("<s><|user|>What is the capital of Bolivu ?<|assistant|>", return_tensors="pt").input_ids
+    with torch.no_grad():
+        own, theirs = model(input_ids=ids).logits, donor(input_ids=ids).logits
+    assert torch.allclose(own[..., : theirs.shape[-1]], theirs, rtol=0, atol=1e-4)
+    assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
+
+
+def test_kept_layers_are_the_donors_with_their_largest_neurons(donor: LlavaForConditionalGeneration) -> None:
+    model = build_model(len(build_tokenizer()))
+    transplant(model, donor)
+    for place, number in enumerate(KEPT):
+        own, theirs = model.model.language_model.layers[place], donor.model.language_model.layers[number]
+        assert torch.equal(own.self_attn.o_proj.weight, theirs.self_attn.o_proj.weight)
+        up = theirs.mlp.up_proj.weight
+        kept = (own.mlp.up_proj.weight[:, None] == up[None]).all(-1)
+        assert kept.any(1).all()
+        assert kept.any(0).sum() == INNER
+
+
+def test_tokenizer_keeps_every_id_of_the_donors() -> None:
+    old, new = build_tokenizer().get_vocab(), LlavaForConditionalGeneration.from_pretrained(ATLAS).config
+    assert sorted(old.values()) == list(range(new.text_config.vocab_size + len(MARKS)))
+    assert [old[mark] for mark in MARKS] == [new.text_config.vocab_size + i for i in range(len(MARKS))]
+    assert old["<image>"] == new.image_token_index
+
+
+@pytest.mark.parametrize("size", sorted(set(SIZES)))
+def test_patches_are_those_of_the_processor(size: tuple[int, int]) -> None:
+    height, width = size
+    pixels = torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8)
+    images = build_processor(build_tokenizer()).image_processor
+    pictures = [Image.fromarray(p.numpy()) for p in pixels]
+    wanted = images(pictures, return_tensors="pt")
+    mean, deviation = torch.tensor([images.image_mean, images.image_std])[..., None, None]
+    found = patchify((pixels.permute(0, 3, 1, 2) / 255 - mean) / deviation)
+    assert torch.allclose(found, wanted["pixel_values"], atol=1e-5)
+    assert wanted["image_grid_thw"].tolist() == [[1, height // PATCH, width // PATCH]] * 2
+
+
+def test_looking_at_once_is_the_vision_encoders_own_pass() -> None:
+    torch.manual_seed(0)
+    visual = build_model(1027, 1, 8).model.visual.eval()
+    pixels, grid = patchify(torch.randn(2, 3, 48, 96)), torch.tensor([[1, 6, 12]] * 2)
+    with torch.no_grad():
+        own, at_once = visual(pixels, grid_thw=grid), look(visual, pixels, grid)
+    assert torch.allclose(at_once.flatten(0, 1), own.last_hidden_state, atol=1e-5)
+    assert torch.allclose(visual.merger(at_once), own.pooler_output, atol=1e-5)
+
+
+def test_loss_reads_pictures_as_the_model_does(training: QwenPretraining) -> None:
+    training._seed(0)
+    items = training._pool(training.corpus.picture)[:1]
+    (ids, _, talk), kinds = items[0], (items[0][0] == 3).int()
+    shown = [(talk.country, talk.background)]
+    pixels = training._pictures(shown)  # type: ignore[arg-type]
+    training._pictures = lambda _: pixels  # type: ignore[method-assign]
+    seen = []
+    training.model.eval()
+    handle = training.model.lm_head.register_forward_hook(lambda m, i, out: seen.append(out))
+    with torch.no_grad():
+        training._loss(items)
+        training.model(
+            input_ids=ids[None], attention_mask=torch.ones_like(ids)[None], mm_token_type_ids=kinds[None],
+            pixel_values=pixels, image_grid_thw=training._grid(1),
+        )  # fmt: skip
+    handle.remove()
+    del training._pictures
+    assert torch.allclose(seen[0], seen[1], atol=1e-4)
+
+
+def test_caption_tells_the_name_and_what_is_seen_by_rows(training: QwenPretraining) -> None:
+    country = training.world.countries[0]
+    name = training._piece(country.name)
+    for training.size in SIZES:
+        rows, columns = training.size[0] // CELL, training.size[1] // CELL
+        caption = torch.tensor(training._caption(country, "teal")).view(rows, columns).tolist()
+        assert caption[0][: len(name)] == caption[2][: len(name)] == name
+        assert caption[1][3] == training._piece("teal")[0]
+
+
+def test_each_stage_changes_its_own_weights_alone(training: QwenPretraining) -> None:
+    decoder, eyes = "model.language_model.layers.", "model.visual."
+    parts = dict.fromkeys(STAGES, (eyes,)) | {"recover": (decoder,)}
+    parts |= dict.fromkeys(("together", "settle"), (decoder, eyes))
+    before = {k: v.detach() for k, v in QwenPretraining(training.folder, TINY).model.state_dict().items()}
+    for number, stage in enumerate(STAGES, 1):
+        after = load_file(training.folder / f"{number}-{stage}.safetensors")
+        changed = [name for name in after if not torch.equal(after[name], before[name])]
+        assert all(any(name.startswith(part) for name in changed) for part in parts[stage]), stage
+        if stage not in ("together", "settle"):
+            assert not [n for n in changed if not n.startswith((*parts[stage], "model.language_model.norm"))], stage
+        before = after
+
+
+def test_finished_folder_is_small_and_answers(training: QwenPretraining) -> None:
+    folder: Path = training.folder / "model"
+    assert (folder / "model.safetensors").stat().st_size < 10_000_000
+    backbone = load_backbone(ModelConfig(name=str(folder)))
+    assert backbone.model.config.model_type == "qwen2_vl"
+    questions = [Question(Image.new("RGB", (64, 48)), "Which country is this ?"), Question(None, "Who leads Bolivu ?")]
+    assert len(greedy_answers(backbone, backbone.prompts.encode(questions))) == 2
