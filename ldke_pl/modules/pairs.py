@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ldke_pl.data import EditCase, ImageSource, Probe, Question, image_key, load_image
 from ldke_pl.router import FeatureReader, Features
+from ldke_pl.router.features import MAX_TOKENS
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,8 @@ def _features(
 
 
 def _content_key(reader: FeatureReader, cases: Sequence[EditCase], questions: Sequence[Question]) -> str:
-    digest = hashlib.sha256(f"{reader.backbone.fingerprint(reader.layers[-1])}{reader.layers}{reader.naming}".encode())
+    base = reader.backbone.fingerprint(reader.layers[-1])
+    digest = hashlib.sha256(f"{base}{reader.layers}{reader.naming}{MAX_TOKENS}".encode())
     pictures: dict[Hashable, str] = {None: ""}
     for image, text in _texts(cases, questions):
         key = image_key(image)

@@ -108,7 +108,7 @@ def calibrate(router: ClassifierRouter, table: PairTable, train: PairTable) -> f
     probes, everyone = torch.arange(len(table.owner)), torch.arange(len(table.edit_entity))
     relevance = _relevance(router, table, table, probes, everyone)
     relevance = relevance.masked_fill(table.labels(everyone, probes) < 0, 0)
-    others = _relevance(router, table, train, probes, distractors(train, len(router.classifier.cohort)))
+    others = _relevance(router, table, train, probes, distractors(train, int(router.classifier.shape["cohort"])))
     return calibrated_threshold(torch.cat([relevance, others], 1), table.owner, table.relevant, table.kinds)
 
 

@@ -17,7 +17,7 @@ def features(things: Tensor, asked: Tensor) -> Features:
     """Features of one thing and one question per row, with the same states pooled and token by token."""
     pooled = {"image": things, "text": asked, "last": asked, "target": things.flip(1)}
     tokens = {f"{n}_tokens": pooled[n][:, None] for n in ("image", "text", "target")}
-    tokens["name_tokens"] = tokens["image_tokens"]
+    tokens |= {"name_tokens": tokens["image_tokens"], "named_tokens": tokens["text_tokens"]}
     return pooled | tokens | {"seen": torch.ones(len(things), 1)}
 
 
