@@ -122,7 +122,7 @@ class RouterConfig:
 class TrainerConfig:
     """Arguments of ``lightning.Trainer``."""
 
-    accelerator: str = field("auto", help="auto, cpu, gpu, ...")
+    accelerator: str = field("auto", help="auto (a CUDA GPU, or else the CPU), cpu, gpu, ...")
     devices: int = field(1, help="devices per node", ge=1)
     strategy: str = field("auto", help="auto, ddp, ddp_fork, ...")
     precision: str = field(

@@ -243,12 +243,18 @@ class ClassifierRouter:
 
     def __init__(self, reader: FeatureReader, classifier: PairClassifier, threshold: float) -> None:
         self.reader, self.threshold = reader, threshold
-        self.classifier = classifier.eval().requires_grad_(False).to(reader.backbone.device)
+        self.classifier = classifier.eval().requires_grad_(False)
 
-    @torch.no_grad()
     def keys(self, requests: Sequence[EditRequest]) -> list[Key]:
         """See :class:`ldke_pl.router.base.Router`."""
-        return unstacked(self.classifier.embed_edits(self.reader.edits(requests)))
+        return self.embedded(self.reader.edits(requests))
+
+    @torch.no_grad()
+    def embedded(self, edits: Features) -> list[Key]:
+        """The same from features that were read before."""
+        device = self.reader.backbone.device
+        features = {name: value.to(device) for name, value in edits.items()}
+        return unstacked(self.classifier.to(device).embed_edits(features))
 
     @torch.no_grad()
     def relevance(self, queries: Features, keys: Sequence[Key]) -> Tensor:
@@ -257,5 +263,6 @@ class ClassifierRouter:
         if not keys:
             return torch.zeros(len(queries["seen"]), 0, device=device)
         edits = {name: value.to(device) for name, value in stacked(keys).items()}
-        logits: Tensor = self.classifier(self.classifier.embed_queries(queries), edits)
+        classifier = self.classifier.to(device)
+        logits: Tensor = classifier(classifier.embed_queries(queries), edits)
         return logits.sigmoid()

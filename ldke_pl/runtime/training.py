@@ -20,7 +20,8 @@ from ldke_pl.localize.calibration import calibrate_standard
 from ldke_pl.metrics.results import BASE, ProbeResult
 from ldke_pl.metrics.routing import router_summary
 from ldke_pl.modules.derived import with_derived_pairs
-from ldke_pl.modules.pairs import PairTable, read_pairs, without_relations
+from ldke_pl.modules.features import read_features
+from ldke_pl.modules.pairs import PairTable, pair_table, probe_question, without_relations
 from ldke_pl.modules.router import RouterModule, calibrated_threshold, case_loader
 from ldke_pl.report.tables import router_table
 from ldke_pl.router import ClassifierRouter, FeatureReader, best, save_router
@@ -36,9 +37,10 @@ def run_train(config: TrainConfig) -> None:
     """Fit, calibrate, evaluate on the validation split, save to ``<run>/router``."""
     start = time.perf_counter()
     folder = open_run(config, "train")
-    console = Console()
     L.seed_everything(config.run.seeds[0], verbose=False)
-    backbone = load_backbone(config.model)
+    trainer = build_trainer(config.trainer, folder, logger=False)
+    console = Console(quiet=not trainer.is_global_zero)
+    backbone = load_backbone(config.model, trainer.strategy.root_device)
     reader = FeatureReader(backbone, config.router.layers, config.router.naming)
     held_out = set(config.router.held_out_relations)
     train, everything = training_splits(config.data, config.run.seeds[0])
@@ -48,16 +50,19 @@ def run_train(config: TrainConfig) -> None:
             f"router.held_out_relations leaves nothing to train on: {', '.join(sorted(held_out))} are all there are.",
             "hold out fewer relations",
         )
-    cache = folder.parent / "cache"
-    table = read_pairs(reader, train, cache)
+    cases = [*train, *everything]
+    questions = [probe_question(p) for c in cases for p in c.probes]
+    bank = read_features(trainer, reader, [c.request for c in cases], questions, folder.parent / "cache")
+    table = pair_table(train, bank)
     seconds = time.perf_counter() - start
     console.print(f"{len(train)} training edits, {len(table.owner)} probes; features in {seconds:.0f} s")
     module = fit(config, table, reader.width, len(reader.layers), folder)
+    if not trainer.is_global_zero:
+        return
     router = ClassifierRouter(reader, module.classifier, 0.5)
-    known = read_pairs(reader, without_relations(everything, held_out), cache)
-    router.threshold = calibrate(router, known, table)
+    router.threshold = calibrate(router, pair_table(without_relations(everything, held_out), bank), table)
     calibration = calibrate_standard(backbone, [c.request for c in everything])
-    figures = evaluate(router, read_pairs(reader, everything, cache), everything, held_out)
+    figures = evaluate(router, pair_table(everything, bank), everything, held_out)
     save(router, calibration, folder / "router", config)
     metrics = {
         "schema": 1, "model": config.model.name, "data": config.data.format, "commit": commit(),
@@ -148,13 +153,11 @@ def _relevance(
 ) -> Tensor:
     """Relevance of some probes to some edits, each side from its own table."""
     asked = {k: v[queries.places[probes]] for k, v in queries.queries.items()}
-    classifier = router.classifier
-    with torch.no_grad():
-        keys = classifier.embed_edits({k: v[members] for k, v in edits.edits.items()})
-        parts = []
-        for i in range(0, len(probes), 512):
-            part = classifier.embed_queries({k: v[i : i + 512] for k, v in asked.items()})
-            parts.append(classifier(part, keys).sigmoid())
+    device, keys = router.reader.backbone.device, router.embedded({k: v[members] for k, v in edits.edits.items()})
+    parts = []
+    for i in range(0, len(probes), 512):
+        part = {k: v[i : i + 512].to(device) for k, v in asked.items()}
+        parts.append(router.relevance(part, keys).cpu())
     return torch.cat(parts)
 
 
