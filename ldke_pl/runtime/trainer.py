@@ -23,6 +23,9 @@ def build_trainer(config: TrainerConfig, folder: Path, logger: Logger | bool, **
     Raises:
         ConfigError: Lightning knows no such device, strategy or precision, or this machine does not have it.
     """
+    if "fork" in config.strategy:
+        # A forked process hangs in a team of threads that its parent has used.
+        torch.set_num_threads(1)
     auto = "gpu" if torch.cuda.is_available() else "cpu"
     accelerator = auto if config.accelerator == "auto" else config.accelerator
     try:
