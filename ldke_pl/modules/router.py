@@ -31,7 +31,7 @@ class RouterModule(L.LightningModule):
         self.classifier = PairClassifier(**shape)
         self.classifier.centre(table.queries)
         self.things = table.things()
-        self.size = int(self.classifier.shape["cohort"])
+        self.size = self.classifier.shape["cohort"]
         self.classifier.compare_with(self._take(table.edits, self.things[: self.size]))
 
     def training_step(self, cases: Tensor, batch_idx: int) -> Tensor:

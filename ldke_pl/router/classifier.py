@@ -8,6 +8,7 @@ can make up for the other: what is learned about things holds for questions that
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,9 +59,9 @@ class PairClassifier(nn.Module):
     that were never trained on; learned is only what the comparisons mean for an edit and a query of their kinds.
 
     How well the right picture or name matches differs from query to query, so that no one bound on it serves all. Each
-    match is therefore also given less the query's level among a cohort of things seen in
-    training, as in the adaptive score normalisation of speaker verification (Sturim and Reynolds, 2005). The cohort is
-    fixed: a route depends on no other edit. An edit of a thing of the cohort is recognised less well.
+    match is therefore also given less the query's level among a cohort of things seen in training, as in the adaptive
+    score normalisation of speaker verification (Sturim and Reynolds, 2005). The cohort is fixed: a route depends on no
+    other edit. An edit of a thing of the cohort is recognised less well.
 
     Args:
         features: numbers per stream of the feature reader.
@@ -68,6 +69,7 @@ class PairClassifier(nn.Module):
         width: hidden size of each stream's judge.
         cohort: how many things the cohort has.
         dropout: fraction of features dropped in training, before what is learned from them.
+        streams: what is judged: "both", or "thing" or "question" alone, to show what the other adds.
     """
 
     centre_image: Tensor
@@ -75,11 +77,20 @@ class PairClassifier(nn.Module):
     centre_last: Tensor
 
     def __init__(
-        self, features: int, layers: int = 1, width: int = 128, cohort: int = 36, dropout: float = 0.1
+        self,
+        features: int,
+        layers: int = 1,
+        width: int = 128,
+        cohort: int = 36,
+        dropout: float = 0.1,
+        streams: str = "both",
     ) -> None:
         super().__init__()
-        self.shape = {"features": features, "layers": layers, "width": width, "cohort": cohort, "dropout": dropout}
-        self.layers = layers
+        self.shape: dict[str, Any] = {
+            "features": features, "layers": layers, "width": width, "cohort": cohort, "dropout": dropout,
+            "streams": streams,
+        }  # fmt: skip
+        self.layers, self.streams = layers, streams
         for name in ("image", "text", "last"):
             self.register_buffer(f"centre_{name}", torch.zeros(features))
         for name in COHORT:
@@ -93,6 +104,9 @@ class PairClassifier(nn.Module):
         self.thing = _Judge(len(POOLED["thing"]) * layers * GROUPS + late, 2, width)
         asked = len(POOLED["question"]) * layers * GROUPS + 2 * len(LATE["question"]) + NAMED
         self.question = _Judge(asked, 2 * GATE + 2, width)
+        questions = (self.question, self.edit_gate, self.query_gate)
+        for unused in {"both": (), "thing": questions, "question": (self.thing,)}[streams]:
+            unused.requires_grad_(False)
 
     def centre(self, queries: Features) -> None:
         """Take the mean of training queries as the origin from which states are compared."""
@@ -139,11 +153,11 @@ class PairClassifier(nn.Module):
         """Relevance logits, (queries, edits), from embedded features."""
         shape = torch.Size((len(queries["seen"]), len(edits["seen"])))
         alone = [_spread(queries["seen"], shape, 1), _spread(edits["seen"], shape, 0)]
-        same_thing = self.thing(_similarities("thing", queries, edits), alone)
+        same_thing: Tensor = self.thing(_similarities("thing", queries, edits), alone)
         alone += [_spread(queries["gate"], shape, 1), _spread(edits["gate"], shape, 0)]
         similar = torch.cat([_similarities("question", queries, edits), _named(queries, edits)], -1)
-        touched = self.question(similar, alone)
-        return both(same_thing, touched)
+        touched: Tensor = self.question(similar, alone)
+        return {"both": both(same_thing, touched), "thing": same_thing, "question": touched}[self.streams]
 
     def _directions(self, features: Features) -> Features:
         """Centred states of unit length: pooled ones as (n, layers * GROUPS, part), others as (n, tokens, width)."""

@@ -93,7 +93,10 @@ def training_splits(config: DataConfig, seed: int) -> tuple[list[EditCase], list
 def fit(config: TrainConfig, table: PairTable, features: int, layers: int, folder: Path) -> RouterModule:
     """Train the classifier with Lightning."""
     r = config.router
-    shape = {"features": features, "layers": layers, "width": r.width, "cohort": r.cohort, "dropout": r.dropout}
+    shape = {
+        "features": features, "layers": layers, "width": r.width, "cohort": r.cohort, "dropout": r.dropout,
+        "streams": r.streams,
+    }  # fmt: skip
     module = RouterModule(table, shape, r.lr, r.weight_decay, r.steps)
     trainer = build_trainer(
         config.trainer, folder, build_logger(config.logger, folder),
@@ -113,7 +116,7 @@ def calibrate(router: ClassifierRouter, table: PairTable, train: PairTable) -> f
     probes, everyone = torch.arange(len(table.owner)), torch.arange(len(table.edit_entity))
     relevance = _relevance(router, table, table, probes, everyone)
     relevance = relevance.masked_fill(table.labels(everyone, probes) < 0, 0)
-    others = _relevance(router, table, train, probes, distractors(train, int(router.classifier.shape["cohort"])))
+    others = _relevance(router, table, train, probes, distractors(train, router.classifier.shape["cohort"]))
     return calibrated_threshold(torch.cat([relevance, others], 1), table.owner, table.relevant, table.kinds)
 
 

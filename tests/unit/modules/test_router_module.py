@@ -92,6 +92,17 @@ def test_training_lowers_the_loss(tmp_path: Path) -> None:
     assert toy_pairs.loss(module) < before / 2
 
 
+@pytest.mark.parametrize("streams", ["thing", "question"])
+def test_a_stream_alone_learns_and_leaves_the_other_as_it_was(tmp_path: Path, streams: str) -> None:
+    module = toy_pairs.new_module(streams)
+    made = module.classifier
+    other = made.question if streams == "thing" else made.thing
+    before = [p.clone() for p in other.parameters()], toy_pairs.loss(module)
+    toy_pairs.train(module, tmp_path)
+    assert toy_pairs.loss(module) < before[1]
+    assert all(torch.equal(p, q) for p, q in zip(other.parameters(), before[0], strict=True))
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a process whose autograd has used a GPU cannot fork")
 def test_training_in_two_processes_lowers_the_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A forked process must not open a team of threads, which its parent may have used: that can hang.

@@ -40,9 +40,10 @@ def table() -> PairTable:
     )
 
 
-def new_module() -> RouterModule:
+def new_module(streams: str = "both") -> RouterModule:
     torch.manual_seed(0)
-    return RouterModule(table(), {"features": WIDTH, "width": 16, "dropout": 0.1}, lr=1e-2, weight_decay=0, steps=STEPS)
+    shape = {"features": WIDTH, "width": 16, "dropout": 0.1, "streams": streams}
+    return RouterModule(table(), shape, lr=1e-2, weight_decay=0, steps=STEPS)
 
 
 def loss(module: RouterModule) -> float:
