@@ -31,7 +31,8 @@ from ldke_pl.localize.gradients import SCORES, gradient_scores
 from ldke_pl.localize.readout import fit_readout
 from ldke_pl.metrics.evaluator import Evaluator, Run
 from ldke_pl.runtime import main
-from ldke_pl.runtime.editing import Session, make_edits, prepare, router_folder
+from ldke_pl.runtime.editing import make_edits
+from ldke_pl.runtime.session import Session, prepare, router_folder
 
 SPLIT = "router-val"
 METHOD = "ldke"

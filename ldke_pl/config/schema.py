@@ -162,12 +162,15 @@ class RunConfig:
     )
     sample: int | None = field(None, help="edits drawn per group; null: all", ge=1)
     joint: int = field(300, help="most edits applied together in joint mode", ge=1)
+    sequence: list[int] = field([], help="also make the joint set's edits one after another; ask after so many", ge=1)
     resamples: int = field(1000, help="bootstrap resamples of an interval", ge=1)
     batch_size: int = field(64, help="probes in one forward", ge=1)
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Nothing is run twice."""
-        given: dict[str, list[Any]] = {"seeds": self.seeds, "modes": self.modes, "protocols": self.protocols}
+        given: dict[str, list[Any]] = {
+            name: getattr(self, name) for name in ("seeds", "modes", "protocols", "sequence")
+        }
         for name, values in given.items():
             if len({*values}) < len(values):
                 yield name, f"must not repeat a value, but got {values}"

@@ -39,6 +39,19 @@ class JointEditor(Editor, Protocol):
             EditError: a request cannot be written.
         """
 
+    def edit_in_sequence(self, requests: Sequence[EditRequest], sizes: Sequence[int], *, seed: int = 0) -> list[Edit]:
+        """Write one request after another on top of what was written before.
+
+        Args:
+            sizes: numbers of requests, rising.
+
+        Returns:
+            The change of the model after as many requests, for each of ``sizes``.
+
+        Raises:
+            EditError: a request cannot be written.
+        """
+
 
 def build_editor(backbone: Backbone, config: EditorConfig, sites: Sites) -> Editor:
     """Make the editor that ``config.cls`` names by its dotted path.

@@ -4,15 +4,17 @@ FT-L tunes the last layer's MLP output (EasyEdit and VLKEB: AdamW, lr 1e-4, 10 s
 stop at loss < 1e-2); FT-V tunes the connector. Deviations: each edit has its own full-rank update instead of a
 changed weight, so that edits stay apart; Adam without weight decay; the views, learning rate and steps of
 ``conf/editor/ft_l.yaml`` and ``ft_v.yaml``, where the published single view is ``views=1``. Applied together, edits are
-one update, for which the same steps are passes over all of them; these were not tuned.
+one update, for which the same steps are passes over all of them; these were not tuned. In sequence, one update is tuned
+on one edit after another, with a fresh optimiser each.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ldke_pl.data import EditRequest
 from ldke_pl.editors.ldke import LDKE, finished
-from ldke_pl.editors.optimise import optimise_shared
-from ldke_pl.edits import Edit
+from ldke_pl.editors.optimise import optimise_in_sequence, optimise_shared
+from ldke_pl.edits import Delta, Edit
 
 
 class FineTune(LDKE):
@@ -24,3 +26,15 @@ class FineTune(LDKE):
         """See :meth:`ldke_pl.editors.base.JointEditor.edit_together`."""
         sites = self.sites(requests[:1])[0]
         return finished(optimise_shared(self.backbone, requests, sites[0], self.config, seed=seed), sites)
+
+    def edit_in_sequence(self, requests: Sequence[EditRequest], sizes: Sequence[int], *, seed: int = 0) -> list[Edit]:
+        """See :meth:`ldke_pl.editors.base.JointEditor.edit_in_sequence`."""
+        sites = self.sites(requests[:1])[0]
+        after = optimise_in_sequence(self.backbone, requests[: sizes[-1]], sites[0], self.config, seed=seed)
+        return [_copied(finished(problem, sites)) for n, problem in enumerate(after, 1) if n in sizes]
+
+
+def _copied(edit: Edit) -> Edit:
+    """An edit that what is tuned further no longer changes."""
+    deltas = {name: Delta(tuple(f.clone() for f in delta.factors)) for name, delta in edit.deltas.items()}
+    return replace(edit, deltas=deltas)

@@ -6,7 +6,7 @@ sum of theirs, so no gradient crosses from one edit to another.
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -143,6 +143,39 @@ def optimise_shared(
             if sum(p.loss for p in problems) / len(problems) < config.stop_loss:
                 break
     return shared
+
+
+def optimise_in_sequence(
+    backbone: Backbone,
+    requests: Sequence[EditRequest],
+    site: str,
+    config: EditorConfig,
+    *,
+    seed: int,
+) -> Iterator[Problem]:
+    """One full-rank update, fine-tuned on one request after another, as peers edit sequentially.
+
+    Yields:
+        The update after each request; it is the same object each time.
+
+    Raises:
+        EditError: a request is unusable, or a loss is not a number.
+    """
+    shared = _problem(backbone, requests[0], (site,), config, seed, full_rank=True)
+    for request in requests:
+        problem = replace(_problem(backbone, request, (), config, seed, full_rank=True), deltas=shared.deltas)
+        optimiser = torch.optim.Adam(shared.parameters(), lr=config.lr, eps=config.eps)
+        with torch.inference_mode(False), torch.enable_grad(), encoded_once(backbone.model):
+            batch = _Batch(backbone, [problem], config)
+            for _ in range(config.steps):
+                losses = batch.losses()
+                _record([problem], losses, config.stop_loss)
+                if problem.done:
+                    break
+                optimiser.zero_grad()
+                losses[0].backward()  # type: ignore[no-untyped-call]
+                _step(optimiser, [problem])
+        yield replace(shared, loss=problem.loss, steps=problem.steps)
 
 
 def _propagates(request: EditRequest, sites: tuple[str, ...], config: EditorConfig) -> bool:

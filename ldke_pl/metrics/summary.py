@@ -17,6 +17,9 @@ from ldke_pl.metrics.statistics import average_bootstrap, cluster_bootstrap
 PROTOCOLS = ("generate", "masked", "vlkeb")
 """Ways to score an answer, the headline first (DESIGN section 8)."""
 
+SEQUENCE = "sequence"
+"""Edits made one after another; the mode after ten of them is named ``sequence_10``."""
+
 ByKind = dict[str, IntervalDict]
 ByGroup = dict[str, ByKind]
 

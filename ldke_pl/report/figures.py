@@ -7,12 +7,12 @@ from typing import Any
 
 from ldke_pl.data.records import ProbeKind
 from ldke_pl.metrics.grouping import ALL, AVERAGE, IntervalDict
-from ldke_pl.metrics.summary import PROTOCOLS
+from ldke_pl.metrics.summary import PROTOCOLS, SEQUENCE
 
 Metrics = Mapping[str, Any]
 """The whole of ``metrics.json``."""
 
-MODES = ("single", "joint")
+MODES = ("single", "joint", SEQUENCE)
 NO_EDIT = "no_edit"
 HEADLINE = "generate"
 """The protocol of the headline."""
@@ -136,7 +136,7 @@ def headline(metrics: Metrics, *, mode: str, group: str = ALL, protocol: str = H
         routed = summary.get("protocol", {}).get(protocol, {}).get(group, {})
         if not routed:
             continue
-        if method == NO_EDIT:
+        if method.startswith(NO_EDIT):
             lines.append(Line(method, Role.FLOOR, routed))
             continue
         lines.append(Line(method, Role.ROUTED, routed))
@@ -180,7 +180,7 @@ def cost_lines(metrics: Metrics) -> list[CostLine]:
     lines = []
     for mode in MODES:
         for method, summary in _summaries(metrics, mode):
-            both = {**metrics["methods"][method], **summary}
+            both = {**metrics["methods"].get(method, {}), **summary}
             costs = {name: float(both[name]) for name in COSTS if name in both}
             lines += [CostLine(method, mode, costs)] if costs and method != NO_EDIT else []
     return lines
@@ -216,10 +216,14 @@ def name(column: str) -> str:
 
 
 def _summaries(metrics: Metrics, mode: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Method and figures of a mode; of edits in sequence, one for each number of them."""
     methods = metrics["methods"]
     for method in sorted(methods, key=lambda method: bool(method != NO_EDIT)):
         if mode in methods[method]:
             yield method, methods[method][mode]
+        sizes = [int(m.removeprefix(f"{mode}_")) for m in methods[method] if m.startswith(f"{mode}_")]
+        for number in sorted(sizes)[-1 if method == NO_EDIT else 0 :]:
+            yield f"{method}, {number} edits", methods[method][f"{mode}_{number}"]
 
 
 def _groups(metrics: Metrics, mode: str, protocol: str) -> list[str]:

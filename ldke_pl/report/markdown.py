@@ -13,6 +13,7 @@ from ldke_pl.data.records import ProbeKind
 from ldke_pl.metrics.comparisons import compare, share_of_ceiling
 from ldke_pl.metrics.grouping import ALL, AVERAGE, by_group, split
 from ldke_pl.metrics.results import ProbeResult, read_results
+from ldke_pl.metrics.summary import SEQUENCE
 
 COLUMNS = (AVERAGE, *(kind.value for kind in ProbeKind))
 
@@ -26,7 +27,8 @@ def _parts(metrics: Mapping[str, Any]) -> Iterator[str]:
     methods = metrics["methods"]
     yield f"Model `{metrics['model']}`, data `{metrics['data']}`, commit `{metrics['commit']}`,"
     yield f"seeds {metrics['seeds']}, {metrics['n_edits']} edits. Percent, with 95% intervals clustered by entity.\n"
-    for mode in ("single", "joint"):
+    found = {mode for figures in methods.values() for mode in figures if mode.startswith(f"{SEQUENCE}_")}
+    for mode in ("single", "joint", *sorted(found, key=lambda m: int(m.removeprefix(f"{SEQUENCE}_")))):
         runs = {name: figures[mode] for name, figures in methods.items() if mode in figures}
         for group in _groups(runs):
             yield f"### `{mode}`, {group}, protocol `generate`\n"

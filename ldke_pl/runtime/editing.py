@@ -1,96 +1,31 @@
 """What ``edit.py`` does: ask the base, make the edits, route, score, report, save."""
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-import torch
 from lightning.pytorch.callbacks import RichProgressBar
-from lightning.pytorch.loggers import Logger
 from rich.console import Console
-from torch import Tensor
 
-from ldke_pl.backbone import Backbone, load_backbone
-from ldke_pl.backbone.load import ATLAS_ROUTER
 from ldke_pl.config import EditConfig, EditorConfig
-from ldke_pl.data import EditCase, EditRequest, Question
-from ldke_pl.editors import JointEditor, Sites, build_editor
+from ldke_pl.editors import build_editor
 from ldke_pl.edits import Edit, n_bytes
 from ldke_pl.edits.artefact import Artefact, save_artefact
-from ldke_pl.errors import ConfigError, EditError, LDKEError
-from ldke_pl.localize import Calibration, build_localizer
-from ldke_pl.metrics.evaluator import Evaluator, Run
+from ldke_pl.errors import LDKEError
+from ldke_pl.metrics.evaluator import Evaluator
 from ldke_pl.metrics.results import ProbeResult, write_results
-from ldke_pl.metrics.summary import summarise
+from ldke_pl.metrics.summary import SEQUENCE, summarise
 from ldke_pl.modules.editing import EditingModule, request_loader
 from ldke_pl.report.html import write_report
 from ldke_pl.report.tables import print_report
-from ldke_pl.router import FeatureReader, RadiusRouter, Router, best, load_router
 from ldke_pl.router.store import describe, weights
-from ldke_pl.runtime.data import check_images, load_cases, sampled
-from ldke_pl.runtime.folder import build_logger, commit, open_run, write_metrics
+from ldke_pl.runtime.folder import write_metrics
+from ldke_pl.runtime.scoring import score
+from ldke_pl.runtime.session import Costs, Session, Timed, choose_sites, prepare
 from ldke_pl.runtime.trainer import build_trainer
 
 FLOOR = "no_edit"
 """The method that every table has: the model as it is."""
-
-
-@dataclass
-class Timed:
-    """A choice of sites that notes how long it took."""
-
-    sites: Sites
-    seconds: float = 0.0
-
-    def __call__(self, requests: Sequence[EditRequest]) -> list[tuple[str, ...]]:
-        start = time.perf_counter()
-        chosen = self.sites(requests)
-        self.seconds += time.perf_counter() - start
-        return chosen
-
-
-@dataclass
-class Costs:
-    """What one method took, over all seeds."""
-
-    edits: int = 0
-    seconds: float = 0.0
-    localize: float = 0.0
-    stored: int = 0
-
-    def figures(self) -> dict[str, float]:
-        n = max(1, self.edits)
-        return {
-            "seconds_per_edit": self.seconds / n,
-            "seconds_localize": self.localize / n,
-            "bytes_per_edit": self.stored / n,
-        }
-
-
-@dataclass
-class Session:
-    """One run of ``edit.py``."""
-
-    config: EditConfig
-    folder: Path
-    backbone: Backbone
-    router: Router
-    calibration: Calibration
-    cases: list[EditCase]
-    console: Console
-    logger: Logger | bool
-    commit: str = ""
-    costs: dict[str, Costs] = field(default_factory=dict)
-
-    @property
-    def requests(self) -> list[EditRequest]:
-        return [case.request for case in self.cases]
-
-    def joint(self) -> list[int]:
-        """Positions of the cases that are applied together: the contradiction-free ones."""
-        return [i for i, case in enumerate(self.cases) if case.joint][: self.config.run.joint]
 
 
 def run_edit(config: EditConfig) -> None:
@@ -114,57 +49,6 @@ def run_edit(config: EditConfig) -> None:
             with console.status(f"{name}: asking every probe under its edit"):
                 rows += score(session, evaluator, name, seed, edits, relevance)
     finish(session, rows, agreement)
-
-
-def prepare(config: EditConfig, console: Console) -> Session:
-    """Load everything and refuse what cannot work, before anything is computed."""
-    if config.trainer.devices * config.trainer.num_nodes > 1:
-        raise ConfigError("edit.py makes edits on one device.", "set trainer.devices=1 trainer.num_nodes=1")
-    folder = open_run(config, "edit")
-    logger = build_logger(config.logger, folder)
-    trainer = build_trainer(config.trainer, folder, logger)
-    cases = sampled(load_cases(config.data), config.run.sample)
-    check_images(cases)
-    backbone = load_backbone(config.model, trainer.strategy.root_device)
-    check_questions(backbone, cases)
-    place = router_folder(config)
-    if config.router.kind == "radius" or place is None:
-        if config.router.kind != "radius":
-            console.print("No trained router for this model: the training-free radius router is used.", style="yellow")
-        router: Router = RadiusRouter(FeatureReader(backbone, config.router.layers))
-    else:
-        router = load_router(backbone, place)
-    if config.router.threshold is not None:
-        router.threshold = config.router.threshold
-    calibration = Calibration.load(place / "localizer.json") if place else Calibration()
-    return Session(config, folder, backbone, router, calibration, cases, console, logger, commit())
-
-
-def router_folder(config: EditConfig) -> Path | None:
-    """Where the model's router and localizer calibration are; None where it has none of its own."""
-    if config.model.router:
-        return Path(config.model.router)
-    return ATLAS_ROUTER if config.model.name == "atlas" else None
-
-
-def check_questions(backbone: Backbone, cases: Sequence[EditCase]) -> None:
-    """Encode every request, and every probe that is long enough to exceed the context, before the first edit.
-
-    Raises:
-        EditError: a prompt or target is empty or too long; names the case.
-    """
-    prompts = backbone.prompts
-    for case in cases:
-        question = Question(case.request.image, case.request.prompt)
-        try:
-            prompts.encode_answers([question], [case.request.target])
-            for probe in case.probes:
-                told = probe.expected or "?"
-                # A token is at least a byte: what is shorter fits, unless pictures take most of the context.
-                if len((probe.prompt + told).encode()) > prompts.context // 8:
-                    prompts.encode_answers([Question(probe.image, probe.prompt)], [told])
-        except LDKEError as fault:
-            raise EditError(f"{case.case_id}: {fault.message}", fault.hint) from fault
 
 
 def make_edits(session: Session, name: str, settings: EditorConfig, seed: int) -> list[Edit]:
@@ -191,17 +75,6 @@ def make_edits(session: Session, name: str, settings: EditorConfig, seed: int) -
     return module.edits
 
 
-def choose_sites(session: Session, settings: EditorConfig, seed: int) -> Sites:
-    """The localizer, or the fixed site that the method's settings name."""
-    localizer = session.config.localizer
-    if settings.sites == "localized":
-        return build_localizer(session.backbone, localizer, session.calibration, seed)
-    if settings.sites in ("last", "middle", "all", "random"):
-        return build_localizer(session.backbone, replace(localizer, name=settings.sites), session.calibration, seed)
-    fixed = replace(localizer, name="fixed", site=settings.sites)
-    return build_localizer(session.backbone, fixed, session.calibration, seed)
-
-
 def save_edits(session: Session, name: str, edits: Sequence[Edit]) -> None:
     """Write the artefact of one method: ``edits/`` for the first, ``edits-<method>/`` for others."""
     first = next((n for n, e in session.config.editor.items() if e.routed), name)
@@ -210,44 +83,10 @@ def save_edits(session: Session, name: str, edits: Sequence[Edit]) -> None:
     save_artefact(folder, session.backbone, artefact)
 
 
-def score(
-    session: Session, evaluator: Evaluator, name: str, seed: int, edits: Sequence[Edit], relevance: Tensor
-) -> list[ProbeResult]:
-    """Rows of one method and seed in every mode."""
-    routed, modes = session.config.editor[name].routed, session.config.run.modes
-    unrouted = evaluator.forced(edits)
-    threshold = session.router.threshold
-    rows: list[ProbeResult] = []
-    if "single" in modes:
-        routes = evaluator.single_routes(relevance, threshold) if routed else evaluator.own_routes()
-        rows += evaluator.rows(Run(name, "single", seed), edits, unrouted, routes)
-    together = session.joint()
-    if "joint" not in modes or not together:
-        return rows
-    routes = joint_routes(relevance, together, threshold) if routed else evaluator.own_routes()
-    if not routed and any(edit.deltas for edit in edits):
-        settings = session.config.editor[name]
-        editor = build_editor(session.backbone, settings, choose_sites(session, settings, seed))
-        if not isinstance(editor, JointEditor):
-            return rows
-        shared = editor.edit_together([session.requests[i] for i in together], seed=seed)
-        edits = [shared] * len(edits)
-        unrouted = evaluator.forced(edits, together)
-    return rows + list(evaluator.rows(Run(name, "joint", seed), edits, unrouted, routes, together))
-
-
-def joint_routes(relevance: Tensor, together: Sequence[int], threshold: float) -> list[int]:
-    """Routes with the edits at positions ``together`` in one index."""
-    members = torch.tensor(together)
-    chosen = best(relevance[:, members], threshold)
-    routes: list[int] = torch.where(chosen >= 0, members[chosen.clamp_min(0)], -1).tolist()
-    return routes
-
-
 def finish(session: Session, rows: Sequence[ProbeResult], agreement: float) -> None:
     """Write results, figures and report, and print the tables."""
     config = session.config
-    sizes = {"single": 1, "joint": len(session.joint())}
+    sizes = {"single": 1, "joint": len(session.joint())} | {f"{SEQUENCE}_{n}": n for n in session.sizes()}
     held_out = frozenset(config.router.held_out_relations)
     methods: dict[str, Any] = {
         **summarise(rows, index_sizes=sizes, held_out_relations=held_out, resamples=config.run.resamples)
@@ -255,7 +94,7 @@ def finish(session: Session, rows: Sequence[ProbeResult], agreement: float) -> N
     for name in methods:
         methods[name] |= session.costs[name].figures()
         if not config.editor[name].routed:
-            for mode in config.run.modes:  # it goes everywhere: there is no decision to rate
+            for mode in sizes:  # it goes everywhere: there is no decision to rate
                 methods[name].get(mode, {}).pop("router", None)
     metrics = {
         "schema": 1, "model": config.model.name, "data": config.data.format, "commit": session.commit,

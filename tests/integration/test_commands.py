@@ -267,6 +267,27 @@ def test_parts_of_the_evaluation_can_be_chosen(tiny: list[str], tmp_path: Path, 
     assert {"ldke", "no_edit"} <= metrics["methods"].keys()
 
 
+def test_edits_are_made_one_after_another(tiny: list[str], tmp_path: Path) -> None:
+    small = ["router=radius", "data.limit=4", "run.protocols=[generate]", "run.modes=[single]", "run.sequence=[9,1]"]
+    methods = ["editor=[ldke,ft_l]", "editor.ldke.steps=1", "editor.ft_l.steps=2"]
+    outcome = call_command("edit", [*tiny, *small, *methods])
+    assert outcome.status == 0
+    rows = list(read_results(tmp_path / "run" / "results.csv"))
+    joint = list(dict.fromkeys(r.case_id for r in rows if r.mode == f"sequence_{max(_sizes(rows))}"))
+    assert _sizes(rows) == {1, len(joint)} and len(joint) > 1
+    assert {r.case_id for r in rows if r.mode == "sequence_1"} == {joint[0]}
+    methods_asked = {r.method for r in rows if r.mode == "sequence_1"}
+    assert methods_asked == {"ldke", "ft_l", "no_edit"}
+    for row in rows:
+        if row.method == "no_edit" and row.mode != "single":
+            assert row.after == row.before
+    assert "ldke, 1 edits" in outcome.out and "no_edit, 1 edits" not in outcome.out
+
+
+def _sizes(rows: list[ProbeResult]) -> set[int]:
+    return {int(r.mode.removeprefix("sequence_")) for r in rows if r.mode.startswith("sequence_")}
+
+
 def test_no_edit_is_always_a_method(tiny: list[str], tmp_path: Path) -> None:
     small = ["router=radius", "data.limit=1", "editor=ldke", "editor.ldke.steps=1", "run.protocols=[generate]"]
     assert call_command("edit", [*tiny, *small]).status == 0

@@ -11,7 +11,7 @@ from ldke_pl.config import CONF_DIR, EditConfig, load_config
 from ldke_pl.data import EditCase, EditRequest
 from ldke_pl.localize import Calibration
 from ldke_pl.router import Router
-from ldke_pl.runtime.editing import Costs, Session, Timed
+from ldke_pl.runtime.session import Costs, Session, Timed
 
 REQUESTS = [EditRequest(None, "Who?", name) for name in ("Ada", "Bo", "Cy", "Di")]
 
@@ -34,7 +34,7 @@ def test_costs_are_per_edit() -> None:
 
 def test_time_of_localizing_adds_up(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([1.0, 3.0, 10.0, 10.5])
-    monkeypatch.setattr("ldke_pl.runtime.editing.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("ldke_pl.runtime.session.time.perf_counter", lambda: next(clock))
     sites = Timed(lambda requests: [("decoder.0",)] * len(requests))
     assert sites(REQUESTS[:2]) == [("decoder.0",)] * 2
     sites(REQUESTS[:1])

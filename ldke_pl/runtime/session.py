@@ -1,0 +1,143 @@
+"""One run of ``edit.py``: what it loads and refuses before anything is computed, and what its methods cost."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from lightning.pytorch.loggers import Logger
+from rich.console import Console
+
+from ldke_pl.backbone import Backbone, load_backbone
+from ldke_pl.backbone.load import ATLAS_ROUTER
+from ldke_pl.config import EditConfig, EditorConfig
+from ldke_pl.data import EditCase, EditRequest, Question
+from ldke_pl.editors import Sites
+from ldke_pl.errors import ConfigError, EditError, LDKEError
+from ldke_pl.localize import Calibration, build_localizer
+from ldke_pl.router import FeatureReader, RadiusRouter, Router, load_router
+from ldke_pl.runtime.data import check_images, load_cases, sampled
+from ldke_pl.runtime.folder import build_logger, commit, open_run
+from ldke_pl.runtime.trainer import build_trainer
+
+
+@dataclass
+class Timed:
+    """A choice of sites that notes how long it took."""
+
+    sites: Sites
+    seconds: float = 0.0
+
+    def __call__(self, requests: Sequence[EditRequest]) -> list[tuple[str, ...]]:
+        start = time.perf_counter()
+        chosen = self.sites(requests)
+        self.seconds += time.perf_counter() - start
+        return chosen
+
+
+@dataclass
+class Costs:
+    """What one method took, over all seeds."""
+
+    edits: int = 0
+    seconds: float = 0.0
+    localize: float = 0.0
+    stored: int = 0
+
+    def figures(self) -> dict[str, float]:
+        n = max(1, self.edits)
+        return {
+            "seconds_per_edit": self.seconds / n,
+            "seconds_localize": self.localize / n,
+            "bytes_per_edit": self.stored / n,
+        }
+
+
+@dataclass
+class Session:
+    """One run of ``edit.py``."""
+
+    config: EditConfig
+    folder: Path
+    backbone: Backbone
+    router: Router
+    calibration: Calibration
+    cases: list[EditCase]
+    console: Console
+    logger: Logger | bool
+    commit: str = ""
+    costs: dict[str, Costs] = field(default_factory=dict)
+
+    @property
+    def requests(self) -> list[EditRequest]:
+        return [case.request for case in self.cases]
+
+    def joint(self) -> list[int]:
+        """Positions of the cases that are applied together: the contradiction-free ones."""
+        return [i for i, case in enumerate(self.cases) if case.joint][: self.config.run.joint]
+
+    def sizes(self) -> list[int]:
+        """After how many of the joint set's edits, made one after another, all of them are asked again."""
+        return sorted({min(n, len(self.joint())) for n in self.config.run.sequence if self.joint()})
+
+
+def prepare(config: EditConfig, console: Console) -> Session:
+    """Load everything and refuse what cannot work, before anything is computed."""
+    if config.trainer.devices * config.trainer.num_nodes > 1:
+        raise ConfigError("edit.py makes edits on one device.", "set trainer.devices=1 trainer.num_nodes=1")
+    folder = open_run(config, "edit")
+    logger = build_logger(config.logger, folder)
+    trainer = build_trainer(config.trainer, folder, logger)
+    cases = sampled(load_cases(config.data), config.run.sample)
+    check_images(cases)
+    backbone = load_backbone(config.model, trainer.strategy.root_device)
+    check_questions(backbone, cases)
+    place = router_folder(config)
+    if config.router.kind == "radius" or place is None:
+        if config.router.kind != "radius":
+            console.print("No trained router for this model: the training-free radius router is used.", style="yellow")
+        router: Router = RadiusRouter(FeatureReader(backbone, config.router.layers))
+    else:
+        router = load_router(backbone, place)
+    if config.router.threshold is not None:
+        router.threshold = config.router.threshold
+    calibration = Calibration.load(place / "localizer.json") if place else Calibration()
+    return Session(config, folder, backbone, router, calibration, cases, console, logger, commit())
+
+
+def router_folder(config: EditConfig) -> Path | None:
+    """Where the model's router and localizer calibration are; None where it has none of its own."""
+    if config.model.router:
+        return Path(config.model.router)
+    return ATLAS_ROUTER if config.model.name == "atlas" else None
+
+
+def check_questions(backbone: Backbone, cases: Sequence[EditCase]) -> None:
+    """Encode every request, and every probe that is long enough to exceed the context, before the first edit.
+
+    Raises:
+        EditError: a prompt or target is empty or too long; names the case.
+    """
+    prompts = backbone.prompts
+    for case in cases:
+        question = Question(case.request.image, case.request.prompt)
+        try:
+            prompts.encode_answers([question], [case.request.target])
+            for probe in case.probes:
+                told = probe.expected or "?"
+                # A token is at least a byte: what is shorter fits, unless pictures take most of the context.
+                if len((probe.prompt + told).encode()) > prompts.context // 8:
+                    prompts.encode_answers([Question(probe.image, probe.prompt)], [told])
+        except LDKEError as fault:
+            raise EditError(f"{case.case_id}: {fault.message}", fault.hint) from fault
+
+
+def choose_sites(session: Session, settings: EditorConfig, seed: int) -> Sites:
+    """The localizer, or the fixed site that the method's settings name."""
+    localizer = session.config.localizer
+    if settings.sites == "localized":
+        return build_localizer(session.backbone, localizer, session.calibration, seed)
+    if settings.sites in ("last", "middle", "all", "random"):
+        return build_localizer(session.backbone, replace(localizer, name=settings.sites), session.calibration, seed)
+    fixed = replace(localizer, name="fixed", site=settings.sites)
+    return build_localizer(session.backbone, fixed, session.calibration, seed)
