@@ -12,6 +12,7 @@ from transformers import LlavaForConditionalGeneration
 from ldke_pl.atlas.pretrain_qwen2_vl import SIZES, QwenPlan, QwenPretraining
 from ldke_pl.atlas.qwen2_vl import (
     CELL,
+    DEVIATION,
     INNER,
     KEPT,
     MARKS,
@@ -68,6 +69,32 @@ def test_kept_layers_are_the_donors_with_their_largest_neurons(donor: LlavaForCo
         kept = (own.mlp.up_proj.weight[:, None] == up[None]).all(-1)
         assert kept.any(1).all()
         assert kept.any(0).sum() == INNER
+
+
+def test_vision_blocks_are_the_donors(donor: LlavaForConditionalGeneration) -> None:
+    """Where nothing is turned by its position, both take the same steps."""
+    model = build_model(len(build_tokenizer()))
+    transplant(model, donor)
+    states = torch.randn(1, 9, donor.config.vision_config.hidden_size)
+    cos, sin = torch.ones(9, 32), torch.zeros(9, 32)
+    for own, theirs in zip(model.model.visual.blocks, donor.model.vision_tower.encoder.layers, strict=True):
+        with torch.no_grad():
+            wanted = theirs(states, attention_mask=None)
+            found = own(states[0], cu_seqlens=torch.tensor([0, 9]), position_embeddings=(cos, sin))
+        assert torch.allclose(found, wanted[0], atol=1e-4)
+
+
+def test_patch_embedding_sees_a_patch_as_the_donor_sees_it_enlarged(donor: LlavaForConditionalGeneration) -> None:
+    model = build_model(len(build_tokenizer()))
+    transplant(model, donor)
+    pixels = torch.randn(1, 3, PATCH, PATCH)
+    source = donor.model.vision_tower
+    large = pixels.repeat_interleave(2, -1).repeat_interleave(2, -2)
+    with torch.no_grad():
+        seen = source.embeddings.patch_embedding(large).flatten()
+        wanted = (seen - seen.mean()) / DEVIATION * source.pre_layrnorm.weight
+        found = model.model.visual.patch_embed(pixels[:, :, None].expand(-1, -1, 2, -1, -1).flatten(1))
+    assert torch.allclose(found[0], wanted, atol=1e-4)
 
 
 def test_tokenizer_keeps_every_id_of_the_donors() -> None:
@@ -134,13 +161,13 @@ def test_caption_tells_the_name_and_what_is_seen_by_rows(training: QwenPretraini
 def test_each_stage_changes_its_own_weights_alone(training: QwenPretraining) -> None:
     decoder, eyes = "model.language_model.layers.", "model.visual."
     parts = dict.fromkeys(STAGES, (eyes,)) | {"recover": (decoder,)}
-    parts |= dict.fromkeys(("together", "settle"), (decoder, eyes))
+    parts["together"] = (decoder, eyes)
     before = {k: v.detach() for k, v in QwenPretraining(training.folder, TINY).model.state_dict().items()}
     for number, stage in enumerate(STAGES, 1):
         after = load_file(training.folder / f"{number}-{stage}.safetensors")
         changed = [name for name in after if not torch.equal(after[name], before[name])]
         assert all(any(name.startswith(part) for name in changed) for part in parts[stage]), stage
-        if stage not in ("together", "settle"):
+        if stage != "together":
             assert not [n for n in changed if not n.startswith((*parts[stage], "model.language_model.norm"))], stage
         before = after
 
