@@ -1,14 +1,17 @@
 """The Qwen2-VL-like Atlas MLLM: the transplanted decoder, its pictures, and training with a plan of one step."""
 
+import json
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
 from transformers import LlavaForConditionalGeneration
 
+from ldke_pl.atlas.card import TARGETS
 from ldke_pl.atlas.pretrain_qwen2_vl import SIZES, QwenPlan, QwenPretraining
 from ldke_pl.atlas.qwen2_vl import (
     CELL,
@@ -24,6 +27,8 @@ from ldke_pl.atlas.qwen2_vl import (
     patchify,
     transplant,
 )
+from ldke_pl.atlas.render import render
+from ldke_pl.atlas.world import World
 from ldke_pl.backbone import load_backbone
 from ldke_pl.backbone.forward import greedy_answers
 from ldke_pl.backbone.load import ATLAS
@@ -31,6 +36,7 @@ from ldke_pl.config import ModelConfig
 from ldke_pl.data import Question
 
 STAGES = [f.name for f in fields(QwenPlan) if f.name not in ("batch", "pictures")]
+COMMITTED = ATLAS.parents[1] / "atlas_qwen2_vl" / "model"
 TINY = QwenPlan(**dict.fromkeys(STAGES, 1), batch=2, pictures=2)
 
 
@@ -179,3 +185,24 @@ def test_finished_folder_is_small_and_answers(training: QwenPretraining) -> None
     assert backbone.model.config.model_type == "qwen2_vl"
     questions = [Question(Image.new("RGB", (64, 48)), "Which country is this ?"), Question(None, "Who leads Bolivu ?")]
     assert len(greedy_answers(backbone, backbone.prompts.encode(questions))) == 2
+
+
+def test_committed_model_is_small_and_met_every_target() -> None:
+    assert sum(path.stat().st_size for path in COMMITTED.iterdir()) < 10_000_000
+    card = json.loads((COMMITTED / "card.json").read_text(encoding="utf-8"))
+    assert {name: entry["target"] for name, entry in card.items() if "target" in entry} == TARGETS
+    assert [name for name, target in TARGETS.items() if card[name]["value"] < target] == []
+
+
+def test_committed_model_tells_pictures_of_any_size_and_what_it_knows_of_them() -> None:
+    backbone = load_backbone(ModelConfig(name=str(COMMITTED)))
+    rng, questions, right = np.random.default_rng(3), [], []
+    for country, (height, width) in zip(World().split("edit-eval"), SIZES * 2, strict=False):
+        image = render(country.emblem, "teal", rng).resize((width, height))
+        questions += [
+            Question(image, "Which country is this?"),
+            Question(image, "What is the capital of this country?"),
+        ]
+        right += [country.name, country.facts["capital"]]
+    said = greedy_answers(backbone, backbone.prompts.encode(questions))
+    assert sum(map(str.__eq__, said, right)) >= 20
