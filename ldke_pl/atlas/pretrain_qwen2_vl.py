@@ -1,13 +1,10 @@
-"""Train the Qwen2-VL-like Atlas MLLM in six stages; how it is made is told in :mod:`~ldke_pl.atlas.qwen2_vl`. Ours.
+"""Train the Qwen2-VL-like Atlas MLLM in three stages; how it is made is told in :mod:`~ldke_pl.atlas.qwen2_vl`. Ours.
 
     python -m ldke_pl.atlas.pretrain FOLDER family=qwen2_vl
 
 1. ``recover``: the layers that are kept of the donor's decoder, on texts.
-2. ``tower``: the vision encoder, as a classifier of countries and of what is seen.
-3. ``tell``: the vision encoder with its merger; each merged token tells a word piece as the decoder's embedding of it.
-4. ``together``: all weights, so that the decoder gets used to the two-dimensional positions of pictures.
-5. ``sharpen``: stage 3 again, at a lower rate.
-6. ``settle``: stage 4 again.
+2. ``tell``: the vision encoder with its merger; each merged token tells a word piece as the decoder's embedding of it.
+3. ``together``: all weights, so that the decoder gets used to pictures as the vision encoder tells them.
 
 Qwen2-VL's vision encoder knows only how patches lie to each other. A picture's merged tokens therefore tell its caption
 line by line: the name in one row, what is seen in the next, and so on, which holds for every width and height.
@@ -53,26 +50,23 @@ class QwenPlan:
     """How long each stage runs.
 
     Args:
-        recover, tower, tell, together, sharpen, settle: optimisation steps of the stages.
+        recover, tell, together: optimisation steps of the stages.
         batch: conversations per step.
-        pictures: pictures per step of the stages that train the vision encoder alone.
+        pictures: pictures per step of ``tell``.
     """
 
     recover: int = 700
-    tower: int = 250
-    tell: int = 1600
-    together: int = 100
-    sharpen: int = 1200
-    settle: int = 260
+    tell: int = 2400
+    together: int = 200
     batch: int = 32
-    pictures: int = 64
+    pictures: int = 128
 
 
 class QwenPretraining(Training):
     """The stages of the Qwen2-VL-like model.
 
     Args:
-        donor: folder of the model whose decoder it starts from.
+        donor: folder of the model whose decoder and tower it starts from.
     """
 
     def __init__(self, folder: Path, plan: QwenPlan | None = None, seed: int = 0, donor: Path = ATLAS) -> None:
@@ -88,7 +82,7 @@ class QwenPretraining(Training):
         self.model.set_attn_implementation("eager")
 
     def stages(self) -> tuple[Callable[[], None], ...]:
-        return self.recover, self.tower, self.tell, self.together, self.sharpen, self.settle
+        return self.recover, self.tell, self.together
 
     def recover(self) -> None:
         """Stage 1: what is kept of the decoder, on texts; not the table of embeddings, which pictures are told in."""
@@ -98,25 +92,13 @@ class QwenPretraining(Training):
         chosen = [*decoder.layers.parameters(), *decoder.norm.parameters()]
         self._optimise("recover", chosen, self.plan.recover, 1e-3, losses)
 
-    def tower(self) -> None:
-        """Stage 2: the vision encoder as a classifier, on the mean of its patches and on every patch by itself."""
-        self._classify(self.plan.tower, self._eyes())
-
     def tell(self) -> None:
-        """Stage 3: each merged token tells its word piece as the decoder's embedding of it."""
+        """Stage 2: each merged token tells its word piece as the decoder's embedding of it."""
         self._tell("tell", self.plan.tell, 1.5e-3)
 
     def together(self) -> None:
-        """Stage 4: all weights, batches with pictures and batches of text in turn."""
+        """Stage 3: all weights, batches with pictures and batches of text in turn."""
         self._together("together", self.plan.together, 3e-4)
-
-    def sharpen(self) -> None:
-        """Stage 5: stage 3 again, at a lower rate and with the decoder that is now finished."""
-        self._tell("sharpen", self.plan.sharpen, 1e-3)
-
-    def settle(self) -> None:
-        """Stage 6: stage 4 again, which reading pictures gains from."""
-        self._together("settle", self.plan.settle, 6e-4)
 
     def finish(self) -> None:
         half = build_model(len(self.tokenizer))

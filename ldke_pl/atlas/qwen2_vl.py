@@ -1,12 +1,14 @@
 """A second Atlas MLLM, of another family: Qwen2-VL's vision encoder and M-RoPE around the first one's decoder. Ours.
 
-Large MLLMs start from a trained language model; so does this one, from the decoder of the committed LLaVA-like model.
-Whole, it gives the same logits on a text, where M-RoPE's three positions are equal. Five of its layers are kept, so
-that the folder has less than 10 MB; they are trained on texts again for a while.
+Large MLLMs start from a trained language model and a trained vision encoder; so does this one, from the committed
+LLaVA-like model. The decoder, whole, gives the same logits on a text, where M-RoPE's three positions are equal. Five of
+its layers are kept, so that the folder has less than 10 MB; they are trained on texts again for a while. The tower
+gives its blocks and its patch embedding, for patches of half the side; its absolute positions have no place here.
 :mod:`~ldke_pl.atlas.pretrain_qwen2_vl` has the stages.
 """
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +39,21 @@ KEPT, INNER = (0, 1, 3, 4, 6), 512
 """The donor's layers that are kept, and how many neurons of each: of all choices of five layers, the one that answers
 texts best before any training. The folder then has less than 10 MB."""
 
+DEVIATION = 2.75
+"""Of the donor's patch embeddings, position included, over their elements; the mean of 32 pictures."""
+
+SECTIONS = (0, 0, 8, 0, 8, 8, 8)
+"""How M-RoPE deals a head's 32 frequencies, from the fastest: to time, height and width by turns. The column has the
+fastest, so that a row is read like a text: with a caption's true embeddings in a picture's place, a decoder that has
+read nothing but texts tells all of 96 names; with frequencies dealt one by one, 0.81 of them."""
+
 MARKS = ("<|vision_start|>", "<|vision_end|>", "<|video_pad|>")
 """Qwen2-VL's own tokens, added to the first model's, whose ``<image>`` stays the placeholder."""
 
 
 def build_model(vocabulary: int, layers: int = len(KEPT), inner: int = INNER) -> Qwen2VLForConditionalGeneration:
     """An untrained model, as wide as the donor; ``inner`` neurons in each of the decoder's ``layers``."""
-    rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [1] * 32}
+    rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": list(SECTIONS)}
     text = {
         "hidden_size": WIDTH, "intermediate_size": inner, "num_hidden_layers": layers, "num_attention_heads": 4,
         "num_key_value_heads": 4, "vocab_size": vocabulary, "max_position_embeddings": 512, "rms_norm_eps": 1e-6,
@@ -64,7 +74,9 @@ def build_model(vocabulary: int, layers: int = len(KEPT), inner: int = INNER) ->
 def transplant(
     model: Qwen2VLForConditionalGeneration, donor: LlavaForConditionalGeneration, kept: Sequence[int] = KEPT
 ) -> None:
-    """Put the donor's decoder into the model, with biases of zero; the new marks' rows start as the user's mark's.
+    """Put the donor's decoder and tower into the model; biases that the donor lacks are zero.
+
+    The new marks' rows of the embedding table start as the user's mark's.
 
     Args:
         kept: which of the donor's layers; of each, the neurons with the largest weights are taken.
@@ -84,6 +96,35 @@ def transplant(
     biases = {name: torch.zeros_like(value) for name, value in decoder.state_dict().items() if name.endswith(".bias")}
     decoder.load_state_dict(biases | state)
     model.tie_weights()
+    visual, tower = model.model.visual, donor.model.vision_tower.float()
+    visual.load_state_dict(_tower(tower.state_dict(), len(visual.blocks)), strict=False)
+
+
+def _tower(source: dict[str, Tensor], depth: int) -> dict[str, Tensor]:
+    """A CLIP tower's weights under the names of Qwen2-VL's vision encoder, which has neither positions nor a bias."""
+    source = {name.removeprefix("vision_model."): value for name, value in source.items()}
+    state = {"patch_embed.proj.weight": _patch_embedding(source)}
+    names = {"norm1": "layer_norm1", "norm2": "layer_norm2", "attn.proj": "self_attn.out_proj"}
+    names |= {layer: layer for layer in ("mlp.fc1", "mlp.fc2")}
+    for block, kind in product(range(depth), ("weight", "bias")):
+        old, new = f"encoder.layers.{block}", f"blocks.{block}"
+        fused = [source[f"{old}.self_attn.{part}_proj.{kind}"] for part in "qkv"]
+        state[f"{new}.attn.qkv.{kind}"] = torch.cat(fused)
+        state |= {f"{new}.{own}.{kind}": source[f"{old}.{theirs}.{kind}"] for own, theirs in names.items()}
+    return state
+
+
+def _patch_embedding(source: dict[str, Tensor]) -> Tensor:
+    """(width, 3, FRAMES, PATCH, PATCH): what the tower makes of a patch at twice its size, shared out over the frames.
+
+    The tower normalises patch embeddings before its first block. Their mean is taken away here; their deviation, for
+    which there is no place, is taken to be :data:`DEVIATION`.
+    """
+    kernel = source["embeddings.patch_embedding.weight"]
+    enlarged = (PATCH, kernel.shape[-1] // PATCH) * 2
+    kernel = kernel.reshape(*kernel.shape[:2], *enlarged).sum((3, 5))
+    kernel = (kernel - kernel.mean(0)) * (source["pre_layrnorm.weight"] / DEVIATION)[:, None, None, None]
+    return torch.stack([kernel / FRAMES] * FRAMES, 2)
 
 
 def build_tokenizer(source: Path = ATLAS) -> PreTrainedTokenizerFast:
@@ -126,7 +167,7 @@ def look(visual: Any, patches: Tensor, grid: Tensor) -> Tensor:
     flat = F.linear(patches, visual.patch_embed.proj.weight.flatten(1))
     states = flat.view(len(grid), -1, flat.shape[-1])
     places = get_vision_position_ids(grid[:1], visual.spatial_merge_size)
-    cos, sin = visual.rotary_pos_emb(states, places)
+    cos, sin = (turn.to(flat.dtype) for turn in visual.rotary_pos_emb(states, places))
     for block in visual.blocks:
         heads = block.attn.qkv(block.norm1(states)).unflatten(-1, (3, block.attn.num_heads, -1))
         q, k, v = heads.permute(2, 0, 3, 1, 4)

@@ -1,17 +1,21 @@
 """The Qwen2-VL-like Atlas MLLM: the transplanted decoder, its pictures, and training with a plan of one step."""
 
+import json
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
 from transformers import LlavaForConditionalGeneration
 
+from ldke_pl.atlas.card import TARGETS
 from ldke_pl.atlas.pretrain_qwen2_vl import SIZES, QwenPlan, QwenPretraining
 from ldke_pl.atlas.qwen2_vl import (
     CELL,
+    DEVIATION,
     INNER,
     KEPT,
     MARKS,
@@ -23,6 +27,8 @@ from ldke_pl.atlas.qwen2_vl import (
     patchify,
     transplant,
 )
+from ldke_pl.atlas.render import render
+from ldke_pl.atlas.world import World
 from ldke_pl.backbone import load_backbone
 from ldke_pl.backbone.forward import greedy_answers
 from ldke_pl.backbone.load import ATLAS
@@ -30,6 +36,7 @@ from ldke_pl.config import ModelConfig
 from ldke_pl.data import Question
 
 STAGES = [f.name for f in fields(QwenPlan) if f.name not in ("batch", "pictures")]
+COMMITTED = ATLAS.parents[1] / "atlas_qwen2_vl" / "model"
 TINY = QwenPlan(**dict.fromkeys(STAGES, 1), batch=2, pictures=2)
 
 
@@ -68,6 +75,32 @@ def test_kept_layers_are_the_donors_with_their_largest_neurons(donor: LlavaForCo
         kept = (own.mlp.up_proj.weight[:, None] == up[None]).all(-1)
         assert kept.any(1).all()
         assert kept.any(0).sum() == INNER
+
+
+def test_vision_blocks_are_the_donors(donor: LlavaForConditionalGeneration) -> None:
+    """Where nothing is turned by its position, both take the same steps."""
+    model = build_model(len(build_tokenizer()))
+    transplant(model, donor)
+    states = torch.randn(1, 9, donor.config.vision_config.hidden_size)
+    cos, sin = torch.ones(9, 32), torch.zeros(9, 32)
+    for own, theirs in zip(model.model.visual.blocks, donor.model.vision_tower.encoder.layers, strict=True):
+        with torch.no_grad():
+            wanted = theirs(states, attention_mask=None)
+            found = own(states[0], cu_seqlens=torch.tensor([0, 9]), position_embeddings=(cos, sin))
+        assert torch.allclose(found, wanted[0], atol=1e-4)
+
+
+def test_patch_embedding_sees_a_patch_as_the_donor_sees_it_enlarged(donor: LlavaForConditionalGeneration) -> None:
+    model = build_model(len(build_tokenizer()))
+    transplant(model, donor)
+    pixels = torch.randn(1, 3, PATCH, PATCH)
+    source = donor.model.vision_tower
+    large = pixels.repeat_interleave(2, -1).repeat_interleave(2, -2)
+    with torch.no_grad():
+        seen = source.embeddings.patch_embedding(large).flatten()
+        wanted = (seen - seen.mean()) / DEVIATION * source.pre_layrnorm.weight
+        found = model.model.visual.patch_embed(pixels[:, :, None].expand(-1, -1, 2, -1, -1).flatten(1))
+    assert torch.allclose(found[0], wanted, atol=1e-4)
 
 
 def test_tokenizer_keeps_every_id_of_the_donors() -> None:
@@ -134,13 +167,13 @@ def test_caption_tells_the_name_and_what_is_seen_by_rows(training: QwenPretraini
 def test_each_stage_changes_its_own_weights_alone(training: QwenPretraining) -> None:
     decoder, eyes = "model.language_model.layers.", "model.visual."
     parts = dict.fromkeys(STAGES, (eyes,)) | {"recover": (decoder,)}
-    parts |= dict.fromkeys(("together", "settle"), (decoder, eyes))
+    parts["together"] = (decoder, eyes)
     before = {k: v.detach() for k, v in QwenPretraining(training.folder, TINY).model.state_dict().items()}
     for number, stage in enumerate(STAGES, 1):
         after = load_file(training.folder / f"{number}-{stage}.safetensors")
         changed = [name for name in after if not torch.equal(after[name], before[name])]
         assert all(any(name.startswith(part) for name in changed) for part in parts[stage]), stage
-        if stage not in ("together", "settle"):
+        if stage != "together":
             assert not [n for n in changed if not n.startswith((*parts[stage], "model.language_model.norm"))], stage
         before = after
 
@@ -152,3 +185,24 @@ def test_finished_folder_is_small_and_answers(training: QwenPretraining) -> None
     assert backbone.model.config.model_type == "qwen2_vl"
     questions = [Question(Image.new("RGB", (64, 48)), "Which country is this ?"), Question(None, "Who leads Bolivu ?")]
     assert len(greedy_answers(backbone, backbone.prompts.encode(questions))) == 2
+
+
+def test_committed_model_is_small_and_met_every_target() -> None:
+    assert sum(path.stat().st_size for path in COMMITTED.iterdir()) < 10_000_000
+    card = json.loads((COMMITTED / "card.json").read_text(encoding="utf-8"))
+    assert {name: entry["target"] for name, entry in card.items() if "target" in entry} == TARGETS
+    assert [name for name, target in TARGETS.items() if card[name]["value"] < target] == []
+
+
+def test_committed_model_tells_pictures_of_any_size_and_what_it_knows_of_them() -> None:
+    backbone = load_backbone(ModelConfig(name=str(COMMITTED)))
+    rng, questions, right = np.random.default_rng(3), [], []
+    for country, (height, width) in zip(World().split("edit-eval"), SIZES * 2, strict=False):
+        image = render(country.emblem, "teal", rng).resize((width, height))
+        questions += [
+            Question(image, "Which country is this?"),
+            Question(image, "What is the capital of this country?"),
+        ]
+        right += [country.name, country.facts["capital"]]
+    said = greedy_answers(backbone, backbone.prompts.encode(questions))
+    assert sum(map(str.__eq__, said, right)) >= 20
