@@ -23,7 +23,7 @@ class BlipPlan:
     caption: int = 4500
     align: int = 400
     instruct: int = 300
-    batch: int = 64
+    batch: int = 32
     pictures: int = 64
 
 
@@ -70,10 +70,14 @@ class BlipPretraining(Training):
         self._optimise("caption", [*self._sight(), *head.parameters()], self.plan.caption, 1e-3, losses())
 
     def align(self) -> None:
-        """Stage 3: the projection alone, so that captions read from pictures come about as those read from words."""
-        self.model.requires_grad_(False)
+        """Stage 3: the projection alone, so that what follows a picture is read as if its caption stood there.
+
+        It begins so small that its outputs have the mean norm of words.
+        """
+        projection = self.model.language_projection
+        nn.init.normal_(projection.weight, std=float(self._words().norm(dim=-1).mean()) / WIDTH)
         batches = self._buckets(self.corpus.captioned, self._read_alike)
-        self._optimise("align", [*self.model.language_projection.parameters()], self.plan.align, 3e-3, batches)
+        self._optimise("align", [*projection.parameters()], self.plan.align, 2e-3, batches)
 
     def instruct(self) -> None:
         """Stage 4: all weights, batches with pictures and batches of text in turn."""
@@ -121,21 +125,21 @@ class BlipPretraining(Training):
         """Captions told from pictures, and how far the text after a picture is read otherwise than after its words.
 
         The cross-entropy of the answers; the squared distances of the decoder's states, layer by layer and in units of
-        those that another picture's words would make; and the squared log ratio of the outputs' norm to that of words.
+        what they vary by; and the squared log ratio of the outputs' norm to that of words.
         """
         ids, labels, shown = padded(items)
-        places, words = ids == self._special("<image>"), self._captions(shown)
+        places = ids == self._special("<image>")
         after = (places.cumsum(1) == QUERIES) & ~places & (ids != 0)
         decoder: Any = self.model.language_model
         outputs, table = self._connected(shown).float(), decoder.get_input_embeddings()
         read = self._read(table(ids).masked_scatter(places[..., None], outputs), ids)
         with torch.no_grad():
-            told, other = (self._read(table(ids.masked_scatter(places, w)), ids) for w in (words, words.roll(1, 0)))
-        apart = [_distance(r, t, after) / _distance(o, t, after) for r, t, o in zip(read, told, other, strict=True)]
+            told = self._read(table(ids.masked_scatter(places, self._captions(shown))), ids)
+        apart = [_unexplained(r[after].float(), t[after].float()) for r, t in zip(read, told, strict=True)]
         logits = decoder.lm_head(read[-1])[:, :-1].flatten(0, 1).float()
         far = F.cross_entropy(logits, labels[:, 1:].flatten(), ignore_index=IGNORE)
-        ratio = (outputs.norm(dim=-1) / table.weight.norm(dim=-1).mean()).log()
-        total: Tensor = far + torch.stack(apart).mean() + 0.1 * ratio.square().mean()
+        ratio = (outputs.norm(dim=-1) / self._words().norm(dim=-1).mean()).log()
+        total: Tensor = far + 2 * torch.stack(apart).mean() + 0.1 * ratio.square().mean()
         return total
 
     def _read(self, states: Tensor, ids: Tensor) -> tuple[Tensor, ...]:
@@ -145,6 +149,6 @@ class BlipPretraining(Training):
         return found[1:]
 
 
-def _distance(one: Tensor, two: Tensor, where: Tensor) -> Tensor:
-    """Mean squared difference of states (batch, seq, width) at some positions."""
-    return (one - two)[where].float().square().mean()
+def _unexplained(found: Tensor, wanted: Tensor) -> Tensor:
+    """Share of the variance of ``wanted`` states that ``found`` ones miss; (positions, width) each."""
+    return (found - wanted).square().sum() / (wanted - wanted.mean(0)).square().sum()
