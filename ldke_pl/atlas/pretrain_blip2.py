@@ -1,4 +1,20 @@
-"""Train the BLIP-2-like Atlas MLLM in stages; how it is made is told in :mod:`~ldke_pl.atlas.blip2`. Ours."""
+"""Train the BLIP-2-like Atlas MLLM in six stages; how it is made is told in :mod:`~ldke_pl.atlas.blip2`. Ours.
+
+    python -m ldke_pl.atlas.pretrain FOLDER family=blip2
+
+1. ``tower``: the vision encoder, as a classifier of countries and of what is seen.
+2. ``caption``: encoder and Q-Former as a parallel captioner; each query tells a word piece by a head of its own.
+3. ``align``: the projection, through the frozen decoder, on names and what is seen.
+4. ``instruct``: all weights, on pictures and on text.
+5. ``settle``: encoder, Q-Former and projection, as in stage 3, with shown attributes asked as well.
+6. ``sharpen``: stage 5 again.
+
+As in BLIP-2 (arXiv 2301.12597), the Q-Former learns to tell captions without the decoder before a linear map brings its
+outputs to a frozen one. No loss compares them with the decoder's table of embeddings: they are judged by what it makes
+of the text *after* them, against what it makes of that text after a caption in words. Names share word pieces, and so
+do the queries that tell them: a linear map of these has little room for a code by country, which only the questions
+asked in training could read.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,12 +33,20 @@ from ldke_pl.backbone.load import ATLAS
 
 @dataclass(frozen=True)
 class BlipPlan:
-    """How long each stage runs."""
+    """How long each stage runs.
+
+    Args:
+        tower, caption, align, instruct, settle, sharpen: optimisation steps of the stages.
+        batch: conversations per step.
+        pictures: pictures per step of the stages that have no conversations.
+    """
 
     tower: int = 1200
     caption: int = 4500
     align: int = 400
     instruct: int = 300
+    settle: int = 450
+    sharpen: int = 400
     batch: int = 32
     pictures: int = 64
 
@@ -47,7 +71,7 @@ class BlipPretraining(Training):
         self.model.set_attn_implementation("eager")
 
     def stages(self) -> tuple[Callable[[], None], ...]:
-        return self.tower, self.caption, self.align, self.instruct
+        return self.tower, self.caption, self.align, self.instruct, self.settle, self.sharpen
 
     def tower(self) -> None:
         """Stage 1: the vision encoder as a classifier, on the mean of its tokens and on every token by itself."""
@@ -83,6 +107,18 @@ class BlipPretraining(Training):
         """Stage 4: all weights, batches with pictures and batches of text in turn."""
         self._together("instruct", self.plan.instruct, 3e-4)
 
+    def settle(self) -> None:
+        """Stage 5: stage 3 again for encoder, Q-Former and projection, with shown attributes asked as well."""
+        self._settle("settle", self.plan.settle)
+
+    def sharpen(self) -> None:
+        """Stage 6: stage 5 again."""
+        self._settle("sharpen", self.plan.sharpen)
+
+    def _settle(self, stage: str, steps: int) -> None:
+        batches = self._buckets(self.corpus.picture, self._read_alike)
+        self._optimise(stage, self._eyes(), steps, 6e-4, batches)
+
     def finish(self) -> None:
         half = build_model(self.model.config.text_config)
         half.load_state_dict(self.model.state_dict())
@@ -93,6 +129,9 @@ class BlipPretraining(Training):
         """The weights of encoder and Q-Former."""
         parts = ("vision_model.", "query_tokens", "qformer.")
         return [weights for name, weights in self.model.named_parameters() if name.startswith(parts)]
+
+    def _eyes(self) -> list[nn.Parameter]:
+        return [*self._sight(), *self.model.language_projection.parameters()]
 
     def _patches(self, shown: Shown) -> Tensor:
         states: Tensor = self.model.vision_model(self._pictures(shown)).last_hidden_state

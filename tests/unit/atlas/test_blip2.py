@@ -26,6 +26,8 @@ CHANGED = {
     "caption": (ENCODER, QFORMER),
     "align": (PROJECTION,),
     "instruct": PARTS,
+    "settle": PARTS[:3],
+    "sharpen": PARTS[:3],
 }
 """Stage -> what the names of the weights that it trains begin with."""
 
