@@ -82,6 +82,11 @@ class EditedModel:
         folder = Path(router) if router is not None else ATLAS_ROUTER if name == "atlas" else None
         return cls(backbone, _router(backbone, folder), _default_editor(backbone, folder))
 
+    def to(self, device: str | torch.device) -> "EditedModel":
+        """Move the base model; router and edits follow it."""
+        self.backbone.model.to(device)  # type: ignore[arg-type]
+        return self
+
     @property
     def active(self) -> list[Edit]:
         """The edits in force: all but those that a later edit of the same fact has superseded."""

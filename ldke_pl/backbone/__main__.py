@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+import torch
 from rich.console import Console
 
 from ldke_pl.backbone.load import load_backbone
@@ -33,7 +34,8 @@ def main(argv: Sequence[str]) -> int:
     if argv[0] != "check":
         raise ConfigError(f'There is no command "{argv[0]}".', "the command is check")
     config = load_config(CheckConfig, CONF_DIR / "check.yaml", argv[1:], "-m ldke_pl.backbone check")
-    return check(Subject(load_backbone(config.model)), Console(highlight=False, soft_wrap=True))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return check(Subject(load_backbone(config.model, device)), Console(highlight=False, soft_wrap=True))
 
 
 def check(subject: Subject, console: Console) -> int:

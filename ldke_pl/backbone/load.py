@@ -110,8 +110,12 @@ class Backbone:
         return digest.hexdigest()[:32]
 
 
-def load_backbone(config: ModelConfig) -> Backbone:
+def load_backbone(config: ModelConfig, device: torch.device | None = None) -> Backbone:
     """Load ``config.name``: ``atlas``, a folder, or a hub id.
+
+    Args:
+        device: where to put it, unless ``config.device_map`` or the library that quantises it decides; None for the
+            CPU.
 
     Raises:
         ModelError: there is no such model, it cannot be read, or weights are missing.
@@ -141,6 +145,8 @@ def load_backbone(config: ModelConfig) -> Backbone:
             f"The model {config.name!r} lacks {len(missing)} of its weights, the first of them {missing[0]}.",
             "set model.name to a complete model: weights drawn at random would be edited as if they were its own",
         )
+    if device is not None and config.device_map is None and config.quantization != "bitsandbytes-4bit":
+        model.to(device)
     return Backbone(model, processor, config.name, config.revision)
 
 

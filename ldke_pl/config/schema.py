@@ -108,6 +108,9 @@ class RouterConfig:
     naming: str | None = field(
         "What is the name of what is shown?", help="question for the name of what an edit shows; null: do not ask"
     )
+    streams: str = field(
+        "both", help="what is compared: thing and question, or one alone", choices=("both", "thing", "question")
+    )
     width: int = field(128, help="hidden size of the pair head", ge=1)
     cohort: int = field(36, help="pictures of training edits that every match is compared with", ge=1)
     lr: float = field(2e-3, help="learning rate", gt=0)
@@ -122,7 +125,7 @@ class RouterConfig:
 class TrainerConfig:
     """Arguments of ``lightning.Trainer``."""
 
-    accelerator: str = field("auto", help="auto, cpu, gpu, ...")
+    accelerator: str = field("auto", help="auto (a CUDA GPU, or else the CPU), cpu, gpu, ...")
     devices: int = field(1, help="devices per node", ge=1)
     strategy: str = field("auto", help="auto, ddp, ddp_fork, ...")
     precision: str = field(

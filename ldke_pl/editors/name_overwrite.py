@@ -48,5 +48,5 @@ class NameOverwrite:
         count = int(model.config.image_seq_length)
         table: Tensor = model.get_input_embeddings().weight.detach()  # type: ignore[operator]
         embeddings = table[ids.repeat(count // len(ids) + 1)[:count]]
-        bias = self.linear.bias.detach() if self.linear.bias is not None else torch.zeros(self.linear.out_features)
+        bias = self.linear.bias.detach() if self.linear.bias is not None else embeddings.new_zeros(())
         return (embeddings - bias).float().cpu()

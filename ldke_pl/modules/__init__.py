@@ -1,7 +1,16 @@
 """The LightningModules: router training, and the per-edit optimisation loop."""
 
 from ldke_pl.modules.editing import EditingModule
-from ldke_pl.modules.pairs import PairTable, read_pairs
+from ldke_pl.modules.features import FeatureBank, read_features
+from ldke_pl.modules.pairs import PairTable, pair_table
 from ldke_pl.modules.router import RouterModule, calibrated_threshold
 
-__all__ = ["EditingModule", "PairTable", "RouterModule", "calibrated_threshold", "read_pairs"]
+__all__ = [
+    "EditingModule",
+    "FeatureBank",
+    "PairTable",
+    "RouterModule",
+    "calibrated_threshold",
+    "pair_table",
+    "read_features",
+]

@@ -5,18 +5,16 @@ are about the same entity: then the data does not say, and the pair is not used.
 locality probes ask what the other edit is about: those two edits leave each other alone.
 """
 
-import hashlib
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ldke_pl.data import EditCase, ImageSource, Probe, Question, image_key, load_image
-from ldke_pl.router import FeatureReader, Features
+from ldke_pl.data import EditCase, Probe, Question
+from ldke_pl.modules.features import FeatureBank, question_key
+from ldke_pl.router import Features
 
 
 @dataclass(frozen=True)
@@ -65,24 +63,16 @@ def without_relations(cases: Sequence[EditCase], relations: Collection[str]) -> 
     return [replace(c, probes=tuple(p for p in c.probes if p.relation not in relations)) for c in kept]
 
 
-def read_pairs(
-    reader: FeatureReader, cases: Sequence[EditCase], cache: Path | None = None, batch_size: int = 128
-) -> PairTable:
-    """Read the features of all edits and probes of ``cases``.
-
-    Args:
-        cache: folder in which features are kept under a name made from all that they depend on: the base's weights,
-            the layers, every prompt, target and picture.
-    """
+def pair_table(cases: Sequence[EditCase], bank: FeatureBank) -> PairTable:
+    """The table of ``cases``, whose edits and probes are in ``bank``."""
     probes = [p for c in cases for p in c.probes]
-    asked = {_asked(p): Question(p.image, p.prompt) for p in probes}
-    questions, place = list(asked.values()), {key: i for i, key in enumerate(asked)}
-    edits, queries = _features(reader, cases, questions, cache, batch_size)
+    asked = {question_key(q): q for q in (probe_question(p) for p in probes)}
+    place = {key: i for i, key in enumerate(asked)}
     names = {e: i for i, e in enumerate(dict.fromkeys(c.entity for c in cases))}
     return PairTable(
-        edits,
-        queries,
-        places=torch.tensor([place[_asked(p)] for p in probes]),
+        bank.of_edits([c.request for c in cases]),
+        bank.of_questions(list(asked.values())),
+        places=torch.tensor([place[question_key(probe_question(p))] for p in probes]),
         owner=torch.tensor([i for i, c in enumerate(cases) for _ in c.probes]),
         relevant=torch.tensor([not p.kind.is_locality for p in probes]),
         edit_entity=torch.tensor([names[c.entity] for c in cases]),
@@ -92,8 +82,9 @@ def read_pairs(
     )
 
 
-def _asked(probe: Probe) -> tuple[Hashable, str]:
-    return image_key(probe.image), probe.prompt
+def probe_question(probe: Probe) -> Question:
+    """What a probe asks."""
+    return Question(probe.image, probe.prompt)
 
 
 def _apart(cases: Sequence[EditCase]) -> Tensor:
@@ -105,41 +96,3 @@ def _apart(cases: Sequence[EditCase]) -> Tensor:
     about = [(p.relation if p.kind.is_locality else c.relation, p.image is None) for c in cases for p in c.probes]
     columns = {key: torch.tensor([bool(key[0]) and key in p for p in protected]) for key in set(about)}
     return torch.stack([columns[key] for key in about])
-
-
-def _features(
-    reader: FeatureReader, cases: Sequence[EditCase], questions: Sequence[Question], cache: Path | None, size: int
-) -> tuple[Features, Features]:
-    path = cache / f"features-{_content_key(reader, cases, questions)}.safetensors" if cache else None
-    if path is not None and path.exists():
-        stored = load_file(path)
-    else:
-        parts = [reader.edits([c.request for c in cases[i : i + size]]) for i in range(0, len(cases), size)]
-        stored = {f"edit.{k}": torch.cat([p[k] for p in parts]).cpu() for k in parts[0]}
-        found = [reader.questions(questions[i : i + size]) for i in range(0, len(questions), size)]
-        stored |= {f"query.{k}": torch.cat([p[k] for p in found]).cpu() for k in found[0]}
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(".partial")
-            save_file(stored, partial)
-            partial.rename(path)
-    edits, queries = ({k.split(".")[1]: v for k, v in stored.items() if k.startswith(n)} for n in ("edit", "query"))
-    return edits, queries
-
-
-def _content_key(reader: FeatureReader, cases: Sequence[EditCase], questions: Sequence[Question]) -> str:
-    digest = hashlib.sha256(f"{reader.backbone.fingerprint(reader.layers[-1])}{reader.layers}{reader.naming}".encode())
-    pictures: dict[Hashable, str] = {None: ""}
-    for image, text in _texts(cases, questions):
-        key = image_key(image)
-        if image is not None and key not in pictures:
-            pictures[key] = hashlib.sha256(load_image(image).tobytes()).hexdigest()
-        digest.update(f"|{pictures[key]}|{text}".encode())
-    return digest.hexdigest()[:24]
-
-
-def _texts(cases: Sequence[EditCase], questions: Sequence[Question]) -> Iterator[tuple[ImageSource | None, str]]:
-    for case in cases:
-        yield case.request.image, f"{case.request.prompt}|{case.request.target}"
-    for question in questions:
-        yield question.image, question.prompt

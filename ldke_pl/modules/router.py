@@ -31,7 +31,8 @@ class RouterModule(L.LightningModule):
         self.classifier = PairClassifier(**shape)
         self.classifier.centre(table.queries)
         self.things = table.things()
-        self.classifier.compare_with(table.edits["image_tokens"][self.things[: len(self.classifier.cohort)]])
+        self.size = self.classifier.shape["cohort"]
+        self.classifier.compare_with(self._take(table.edits, self.things[: self.size]))
 
     def training_step(self, cases: Tensor, batch_idx: int) -> Tensor:
         """One batch of cases with all their probes."""
@@ -49,8 +50,8 @@ class RouterModule(L.LightningModule):
         queries = self._take(self.table.queries, self.table.places[probes])
         cohort = self._cohort(cases)
         known = self.table.probe_entity[probes][:, None] == self.table.edit_entity[cohort][None]
-        pictures = self.table.edits["image_tokens"][cohort].to(self.device)
-        embedded = self.classifier.embed_queries(queries, pictures, known.to(self.device))
+        things = self._take(self.table.edits, cohort)
+        embedded = self.classifier.embed_queries(queries, things, known.to(self.device))
         logits: Tensor = self.classifier(embedded, self.classifier.embed_edits(edits))
         return logits
 
@@ -58,7 +59,7 @@ class RouterModule(L.LightningModule):
         """Things that none of ``cases`` is about, as those of the finished classifier's cohort are never edited."""
         entity = self.table.edit_entity
         others = self.things[~torch.isin(entity[self.things], entity[cases])]
-        return others[torch.randperm(len(others))[: len(self.classifier.cohort)]]
+        return others[torch.randperm(len(others))[: self.size]]
 
     def _take(self, features: Features, rows: Tensor) -> Features:
         return {name: value[rows].to(self.device) for name, value in features.items()}

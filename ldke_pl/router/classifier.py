@@ -8,6 +8,7 @@ can make up for the other: what is learned about things holds for questions that
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,8 +40,13 @@ LATE = {
 }
 """Stream -> which states of a query are compared with which of an edit token by token."""
 
-LEVELLED = tuple(query for query, edit in LATE["thing"] if edit == "image_tokens")
-"""States of a query whose match with an edit's picture is also given less their level among pictures of a cohort."""
+NAMED = 4
+"""How many numbers tell the question stream how a query in words matches an edit's question asked in words."""
+
+COHORT = ("image_tokens", "name_tokens")
+"""States of an edit that a query's match with is also given less its level among those of a cohort."""
+
+LEVELLED = tuple((query, edit) for query, edit in LATE["thing"] if edit in COHORT)
 
 NEAREST = 5
 """How many of the cohort, those most like the query, its level is the mean of; where there are fewer, with zeros."""
@@ -52,33 +58,43 @@ class PairClassifier(nn.Module):
     Things and questions are compared in the model's own states, so that a comparison holds for entities and relations
     that were never trained on; learned is only what the comparisons mean for an edit and a query of their kinds.
 
-    How well the right picture matches differs from query to query, a name as much as a rendering, so that no one bound
-    on it serves all. Each match is therefore also given less the query's level among a cohort of things seen in
-    training, as in the adaptive score normalisation of speaker verification (Sturim and Reynolds, 2005). The cohort is
-    fixed: a route depends on no other edit. An edit of a thing of the cohort is recognised less well.
+    How well the right picture or name matches differs from query to query, so that no one bound on it serves all. Each
+    match is therefore also given less the query's level among a cohort of things seen in training, as in the adaptive
+    score normalisation of speaker verification (Sturim and Reynolds, 2005). The cohort is fixed: a route depends on no
+    other edit. An edit of a thing of the cohort is recognised less well.
 
     Args:
         features: numbers per stream of the feature reader.
         layers: how many layers they come from.
         width: hidden size of each stream's judge.
-        cohort: how many pictures the cohort has.
+        cohort: how many things the cohort has.
         dropout: fraction of features dropped in training, before what is learned from them.
+        streams: what is judged: "both", or "thing" or "question" alone, to show what the other adds.
     """
 
     centre_image: Tensor
     centre_text: Tensor
     centre_last: Tensor
-    cohort: Tensor
 
     def __init__(
-        self, features: int, layers: int = 1, width: int = 128, cohort: int = 36, dropout: float = 0.1
+        self,
+        features: int,
+        layers: int = 1,
+        width: int = 128,
+        cohort: int = 36,
+        dropout: float = 0.1,
+        streams: str = "both",
     ) -> None:
         super().__init__()
-        self.shape = {"features": features, "layers": layers, "width": width, "cohort": cohort, "dropout": dropout}
-        self.layers = layers
+        self.shape: dict[str, Any] = {
+            "features": features, "layers": layers, "width": width, "cohort": cohort, "dropout": dropout,
+            "streams": streams,
+        }  # fmt: skip
+        self.layers, self.streams = layers, streams
         for name in ("image", "text", "last"):
             self.register_buffer(f"centre_{name}", torch.zeros(features))
-        self.register_buffer("cohort", torch.zeros(cohort, MAX_TOKENS["image_tokens"], features // layers))
+        for name in COHORT:
+            self.register_buffer(f"cohort_{name}", torch.zeros(cohort, MAX_TOKENS[name], features // layers))
 
         def gate(inputs: int) -> nn.Sequential:
             return nn.Sequential(nn.LayerNorm(inputs), nn.Dropout(dropout), nn.Linear(inputs, GATE))
@@ -86,9 +102,11 @@ class PairClassifier(nn.Module):
         self.edit_gate, self.query_gate = gate(3 * features), gate(2 * features)
         late = 2 * (len(LATE["thing"]) + len(LEVELLED))
         self.thing = _Judge(len(POOLED["thing"]) * layers * GROUPS + late, 2, width)
-        self.question = _Judge(
-            len(POOLED["question"]) * layers * GROUPS + 2 * len(LATE["question"]), 2 * GATE + 2, width
-        )
+        asked = len(POOLED["question"]) * layers * GROUPS + 2 * len(LATE["question"]) + NAMED
+        self.question = _Judge(asked, 2 * GATE + 2, width)
+        questions = (self.question, self.edit_gate, self.query_gate)
+        for unused in {"both": (), "thing": questions, "question": (self.thing,)}[streams]:
+            unused.requires_grad_(False)
 
     def centre(self, queries: Features) -> None:
         """Take the mean of training queries as the origin from which states are compared."""
@@ -97,54 +115,65 @@ class PairClassifier(nn.Module):
         self.centre_text.copy_(queries["text"].mean(0))
         self.centre_last.copy_(queries["last"].mean(0))
 
-    def compare_with(self, pictures: Tensor) -> None:
-        """Take picture states (at most ``cohort``, tokens, width) as the cohort."""
-        self.cohort[: len(pictures), : pictures.shape[1]] = pictures
+    @property
+    def cohort(self) -> Features:
+        """What is kept of the cohort's things, each (cohort, tokens, width)."""
+        return {name: self.get_buffer(f"cohort_{name}") for name in COHORT}
+
+    def compare_with(self, things: Features) -> None:
+        """Take edits, at most as many as the cohort has things, as the cohort."""
+        for name, kept in self.cohort.items():
+            states = things[name]
+            kept[: len(states), : states.shape[1]] = states
 
     def embed_edits(self, edits: Features) -> Features:
         """Turn edits' features into keys."""
         gate = self.edit_gate(torch.cat([edits["text"], edits["last"], edits["target"]], -1))
         return self._directions(edits) | {"gate": gate}
 
-    def embed_queries(self, queries: Features, cohort: Tensor | None = None, known: Tensor | None = None) -> Features:
+    def embed_queries(self, queries: Features, cohort: Features | None = None, known: Tensor | None = None) -> Features:
         """The same for queries.
 
         Args:
-            cohort: picture states to take the place of the classifier's own cohort, (cohort, tokens, width).
-            known: which of the cohort show what a query is about, (queries, cohort) bool; these are left out.
+            cohort: edits to take the place of the classifier's own cohort.
+            known: which of the cohort are what a query is about, (queries, cohort) bool; these are left out.
         """
         gate = self.query_gate(torch.cat([queries["text"], queries["last"]], -1))
         found = self._directions(queries) | {"gate": gate}
-        pictures = self._token_directions(self.cohort if cohort is None else cohort, self.centre_image)
-        for name in LEVELLED:
-            matches = late_interaction(found[name], pictures)
+        cohort, centres = cohort or self.cohort, self._centres()
+        things = {n: self._token_directions(cohort[n], centres[n.removesuffix("_tokens")]) for n in COHORT}
+        for query, edit in LEVELLED:
+            matches = late_interaction(found[query], things[edit])
             if known is not None:
                 matches = matches.masked_fill(known[..., None], 0)
-            found[f"{name}_level"] = matches.topk(min(NEAREST, len(pictures)), 1).values.sum(1) / NEAREST
+            found[_level(query, edit)] = matches.topk(min(NEAREST, matches.shape[1]), 1).values.sum(1) / NEAREST
         return found
 
     def forward(self, queries: Features, edits: Features) -> Tensor:
         """Relevance logits, (queries, edits), from embedded features."""
         shape = torch.Size((len(queries["seen"]), len(edits["seen"])))
         alone = [_spread(queries["seen"], shape, 1), _spread(edits["seen"], shape, 0)]
-        same_thing = self.thing(_similarities("thing", queries, edits), alone)
+        same_thing: Tensor = self.thing(_similarities("thing", queries, edits), alone)
         alone += [_spread(queries["gate"], shape, 1), _spread(edits["gate"], shape, 0)]
-        touched = self.question(_similarities("question", queries, edits), alone)
-        return both(same_thing, touched)
+        similar = torch.cat([_similarities("question", queries, edits), _named(queries, edits)], -1)
+        touched: Tensor = self.question(similar, alone)
+        return {"both": both(same_thing, touched), "thing": same_thing, "question": touched}[self.streams]
 
     def _directions(self, features: Features) -> Features:
         """Centred states of unit length: pooled ones as (n, layers * GROUPS, part), others as (n, tokens, width)."""
-        centres = {"image": self.centre_image, "text": self.centre_text, "last": self.centre_last}
-        centres["target"] = centres["name"] = self.centre_text
         found = {"seen": features["seen"]}
-        for name in centres.keys() & features.keys():
-            centred = features[name] - centres[name]
-            parts = torch.unflatten(centred, -1, (self.layers * GROUPS, -1))
-            found[name] = nn.functional.normalize(parts, dim=-1)
-        for name in (f"{n}_tokens" for n in ("image", "text", "target", "name") if f"{n}_tokens" in features):
-            found[name] = self._token_directions(features[name], centres[name.removesuffix("_tokens")])
+        for name, centre in self._centres().items():
+            if name in features:
+                parts = torch.unflatten(features[name] - centre, -1, (self.layers * GROUPS, -1))
+                found[name] = nn.functional.normalize(parts, dim=-1)
+            if f"{name}_tokens" in features:
+                found[f"{name}_tokens"] = self._token_directions(features[f"{name}_tokens"], centre)
         found["image"] = found["image"] * features["seen"][..., None]
         return found
+
+    def _centres(self) -> dict[str, Tensor]:
+        words = dict.fromkeys(("text", "target", "name", "named"), self.centre_text)
+        return words | {"image": self.centre_image, "last": self.centre_last}
 
     def _token_directions(self, states: Tensor, centre: Tensor) -> Tensor:
         there = states.abs().sum(-1, keepdim=True) > 0
@@ -173,9 +202,24 @@ def _similarities(stream: str, queries: Features, edits: Features) -> Tensor:
     similar = [torch.einsum("qgd,egd->qeg", queries[q], edits[e]) for q, e in POOLED[stream]]
     for q, e in LATE[stream]:
         similar.append(late_interaction(queries[q], edits[e]))
-        if e == "image_tokens":
-            similar.append(similar[-1] - queries[f"{q}_level"].unsqueeze(1))
+        if (q, e) in LEVELLED:
+            similar.append(similar[-1] - queries[_level(q, e)].unsqueeze(1))
     return torch.cat(similar, -1)
+
+
+def _level(query: str, edit: str) -> str:
+    return f"{query} of {edit}"
+
+
+def _named(queries: Features, edits: Features) -> Tensor:
+    """How queries match edits' questions asked in words, both ways, (queries, edits, NAMED). Ours.
+
+    Both are then text about a thing that is named, and "this country" in the edit's question is bound to the name. How
+    well the query's tokens are matched tells words too many from words that are missing. 0 for queries with a picture.
+    """
+    asked, known = queries["text_tokens"], edits["named_tokens"]
+    back = late_interaction(known, asked).transpose(0, 1)
+    return torch.cat([late_interaction(asked, known), back], -1) * (1 - queries["seen"]).unsqueeze(1)
 
 
 def both(first: Tensor, second: Tensor) -> Tensor:
@@ -213,12 +257,18 @@ class ClassifierRouter:
 
     def __init__(self, reader: FeatureReader, classifier: PairClassifier, threshold: float) -> None:
         self.reader, self.threshold = reader, threshold
-        self.classifier = classifier.eval().requires_grad_(False).to(reader.backbone.device)
+        self.classifier = classifier.eval().requires_grad_(False)
 
-    @torch.no_grad()
     def keys(self, requests: Sequence[EditRequest]) -> list[Key]:
         """See :class:`ldke_pl.router.base.Router`."""
-        return unstacked(self.classifier.embed_edits(self.reader.edits(requests)))
+        return self.embedded(self.reader.edits(requests))
+
+    @torch.no_grad()
+    def embedded(self, edits: Features) -> list[Key]:
+        """The same from features that were read before."""
+        device = self.reader.backbone.device
+        features = {name: value.to(device) for name, value in edits.items()}
+        return unstacked(self.classifier.to(device).embed_edits(features))
 
     @torch.no_grad()
     def relevance(self, queries: Features, keys: Sequence[Key]) -> Tensor:
@@ -227,5 +277,6 @@ class ClassifierRouter:
         if not keys:
             return torch.zeros(len(queries["seen"]), 0, device=device)
         edits = {name: value.to(device) for name, value in stacked(keys).items()}
-        logits: Tensor = self.classifier(self.classifier.embed_queries(queries), edits)
+        classifier = self.classifier.to(device)
+        logits: Tensor = classifier(classifier.embed_queries(queries), edits)
         return logits.sigmoid()

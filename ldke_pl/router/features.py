@@ -17,7 +17,7 @@ from ldke_pl.data import EditRequest, Question
 from ldke_pl.errors import ModelError
 from ldke_pl.router.queries import Queries, canonical
 
-MAX_TOKENS = {"image_tokens": 16, "text_tokens": 24, "target_tokens": 8, "name_tokens": 8}
+MAX_TOKENS = {"image_tokens": 16, "text_tokens": 24, "target_tokens": 8, "name_tokens": 8, "named_tokens": 24}
 """States kept per stream for token-by-token comparison; longer streams are averaged down to as many."""
 
 Features = dict[str, Tensor]
@@ -26,7 +26,7 @@ Features = dict[str, Tensor]
 ``image``, ``text``, ``last``: pooled picture states, pooled question states and the last prompt token's state,
 (queries, layers * width). ``seen``: (queries, 1), 1 with a picture and 0 without. ``image_tokens``, ``text_tokens``:
 states of the highest layer read, token by token, (queries, tokens, width), zero where there is none. Edits have
-``target``, ``target_tokens`` and ``name_tokens`` besides.
+``target``, ``target_tokens``, ``name_tokens`` and ``named_tokens`` besides.
 """
 
 
@@ -56,19 +56,22 @@ class FeatureReader:
         return self.read(canonical(self.backbone, batch))
 
     def edits(self, requests: Sequence[EditRequest]) -> Features:
-        """Features of edits: those of their own questions, and those of the target and of the name, each a text alone.
+        """Features of edits: those of their own questions, and of target, name and named question, each a text alone.
 
         The name is what the unedited model calls what it sees on an edit's picture: asked about without a picture, the
-        same thing is known by that.
+        same thing is known by that. The named question is the edit's own, asked in words ("<name>. <question>").
         """
         features = self.questions([Question(r.image, r.prompt) for r in requests])
         target = self.questions([Question(None, r.target) for r in requests])
         features |= {"target": target["text"], "target_tokens": _short(target["text_tokens"], "target_tokens")}
-        states = torch.zeros_like(target["text_tokens"])
         names = self._names(requests)
-        if names:
-            states[list(names)] = self.questions([Question(None, name) for name in names.values()])["text_tokens"]
-        return features | {"name_tokens": _short(states, "name_tokens")}
+        told = {"name_tokens": names, "named_tokens": {i: f"{n}. {requests[i].prompt}" for i, n in names.items()}}
+        for stream, texts in told.items():
+            states = torch.zeros_like(target["text_tokens"])
+            if texts:
+                states[list(texts)] = self.questions([Question(None, t) for t in texts.values()])["text_tokens"]
+            features[stream] = _short(states, stream)
+        return features
 
     def _names(self, requests: Sequence[EditRequest]) -> dict[int, str]:
         """Request -> what the model calls what its picture shows; without those that have no picture or no answer."""

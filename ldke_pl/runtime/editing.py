@@ -122,10 +122,10 @@ def prepare(config: EditConfig, console: Console) -> Session:
         raise ConfigError("edit.py makes edits on one device.", "set trainer.devices=1 trainer.num_nodes=1")
     folder = open_run(config, "edit")
     logger = build_logger(config.logger, folder)
-    build_trainer(config.trainer, folder, logger)
+    trainer = build_trainer(config.trainer, folder, logger)
     cases = sampled(load_cases(config.data), config.run.sample)
     check_images(cases)
-    backbone = load_backbone(config.model)
+    backbone = load_backbone(config.model, trainer.strategy.root_device)
     check_questions(backbone, cases)
     place = router_folder(config)
     if config.router.kind == "radius" or place is None:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.utilities import rank_zero_only
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
 from ldke_pl.config import CONF_DIR, LoggerConfig, save_config
@@ -15,13 +16,15 @@ ROOT = CONF_DIR.parent
 
 
 def open_run(config: Any, name: str) -> Path:
-    """Make the run folder and write the resolved configuration into it.
+    """Make the run folder and write the resolved configuration into it; the first of several ranks does.
 
     Raises:
         ConfigError: the folder cannot be written.
     """
     stamp = time.strftime("%Y%m%d-%H%M%S")
     folder = Path(config.run.dir) if config.run.dir else ROOT / "experiments" / "runs" / f"{name}-{stamp}"
+    if getattr(rank_zero_only, "rank", 0):
+        return folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_config(config, folder / "config.yaml")

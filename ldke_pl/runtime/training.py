@@ -20,7 +20,8 @@ from ldke_pl.localize.calibration import calibrate_standard
 from ldke_pl.metrics.results import BASE, ProbeResult
 from ldke_pl.metrics.routing import router_summary
 from ldke_pl.modules.derived import with_derived_pairs
-from ldke_pl.modules.pairs import PairTable, read_pairs, without_relations
+from ldke_pl.modules.features import read_features
+from ldke_pl.modules.pairs import PairTable, pair_table, probe_question, without_relations
 from ldke_pl.modules.router import RouterModule, calibrated_threshold, case_loader
 from ldke_pl.report.tables import router_table
 from ldke_pl.router import ClassifierRouter, FeatureReader, best, save_router
@@ -36,9 +37,10 @@ def run_train(config: TrainConfig) -> None:
     """Fit, calibrate, evaluate on the validation split, save to ``<run>/router``."""
     start = time.perf_counter()
     folder = open_run(config, "train")
-    console = Console()
     L.seed_everything(config.run.seeds[0], verbose=False)
-    backbone = load_backbone(config.model)
+    trainer = build_trainer(config.trainer, folder, logger=False)
+    console = Console(quiet=not trainer.is_global_zero)
+    backbone = load_backbone(config.model, trainer.strategy.root_device)
     reader = FeatureReader(backbone, config.router.layers, config.router.naming)
     held_out = set(config.router.held_out_relations)
     train, everything = training_splits(config.data, config.run.seeds[0])
@@ -48,16 +50,19 @@ def run_train(config: TrainConfig) -> None:
             f"router.held_out_relations leaves nothing to train on: {', '.join(sorted(held_out))} are all there are.",
             "hold out fewer relations",
         )
-    cache = folder.parent / "cache"
-    table = read_pairs(reader, train, cache)
+    cases = [*train, *everything]
+    questions = [probe_question(p) for c in cases for p in c.probes]
+    bank = read_features(trainer, reader, [c.request for c in cases], questions, folder.parent / "cache")
+    table = pair_table(train, bank)
     seconds = time.perf_counter() - start
     console.print(f"{len(train)} training edits, {len(table.owner)} probes; features in {seconds:.0f} s")
     module = fit(config, table, reader.width, len(reader.layers), folder)
+    if not trainer.is_global_zero:
+        return
     router = ClassifierRouter(reader, module.classifier, 0.5)
-    known = read_pairs(reader, without_relations(everything, held_out), cache)
-    router.threshold = calibrate(router, known, table)
+    router.threshold = calibrate(router, pair_table(without_relations(everything, held_out), bank), table)
     calibration = calibrate_standard(backbone, [c.request for c in everything])
-    figures = evaluate(router, read_pairs(reader, everything, cache), everything, held_out)
+    figures = evaluate(router, pair_table(everything, bank), everything, held_out)
     save(router, calibration, folder / "router", config)
     metrics = {
         "schema": 1, "model": config.model.name, "data": config.data.format, "commit": commit(),
@@ -88,7 +93,10 @@ def training_splits(config: DataConfig, seed: int) -> tuple[list[EditCase], list
 def fit(config: TrainConfig, table: PairTable, features: int, layers: int, folder: Path) -> RouterModule:
     """Train the classifier with Lightning."""
     r = config.router
-    shape = {"features": features, "layers": layers, "width": r.width, "cohort": r.cohort, "dropout": r.dropout}
+    shape = {
+        "features": features, "layers": layers, "width": r.width, "cohort": r.cohort, "dropout": r.dropout,
+        "streams": r.streams,
+    }  # fmt: skip
     module = RouterModule(table, shape, r.lr, r.weight_decay, r.steps)
     trainer = build_trainer(
         config.trainer, folder, build_logger(config.logger, folder),
@@ -108,7 +116,7 @@ def calibrate(router: ClassifierRouter, table: PairTable, train: PairTable) -> f
     probes, everyone = torch.arange(len(table.owner)), torch.arange(len(table.edit_entity))
     relevance = _relevance(router, table, table, probes, everyone)
     relevance = relevance.masked_fill(table.labels(everyone, probes) < 0, 0)
-    others = _relevance(router, table, train, probes, distractors(train, len(router.classifier.cohort)))
+    others = _relevance(router, table, train, probes, distractors(train, router.classifier.shape["cohort"]))
     return calibrated_threshold(torch.cat([relevance, others], 1), table.owner, table.relevant, table.kinds)
 
 
@@ -148,13 +156,11 @@ def _relevance(
 ) -> Tensor:
     """Relevance of some probes to some edits, each side from its own table."""
     asked = {k: v[queries.places[probes]] for k, v in queries.queries.items()}
-    classifier = router.classifier
-    with torch.no_grad():
-        keys = classifier.embed_edits({k: v[members] for k, v in edits.edits.items()})
-        parts = []
-        for i in range(0, len(probes), 512):
-            part = classifier.embed_queries({k: v[i : i + 512] for k, v in asked.items()})
-            parts.append(classifier(part, keys).sigmoid())
+    device, keys = router.reader.backbone.device, router.embedded({k: v[members] for k, v in edits.edits.items()})
+    parts = []
+    for i in range(0, len(probes), 512):
+        part = {k: v[i : i + 512].to(device) for k, v in asked.items()}
+        parts.append(router.relevance(part, keys).cpu())
     return torch.cat(parts)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from commands import EDITING, Outcome, call_command, check_fault, run_command
 
@@ -216,6 +217,17 @@ def test_train_writes_a_router_and_its_figures(train_run: tuple[Path, Outcome]) 
         assert figures.keys() >= {"index_size", "tpr", "fpr", "misroute", "by_kind"}
     assert (folder / "config.yaml").exists()
     assert "train/loss" in (folder / "logs" / "metrics.csv").read_text()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="two processes would share one GPU")
+@pytest.mark.parametrize("strategy", ["ddp", "ddp_fork"])
+def test_two_processes_train_one_router(tiny: list[str], tmp_path: Path, strategy: str) -> None:
+    ranks = ["trainer.accelerator=cpu", "trainer.devices=2", f"trainer.strategy={strategy}"]
+    outcome = run_command("train", [*tiny, *ranks, "router.steps=4"])
+    assert outcome.status == 0, outcome.err
+    assert outcome.out.count("threshold") == 1  # one of them calibrates and reports
+    assert (tmp_path / "run" / "router" / "router.safetensors").exists()
+    assert [p.suffix for p in (tmp_path / "cache").iterdir()] == [".safetensors"]
 
 
 def test_trained_router_serves_edits(train_run: tuple[Path, Outcome], tiny: list[str], tmp_path: Path) -> None:

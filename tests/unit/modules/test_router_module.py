@@ -69,7 +69,7 @@ def test_what_a_batch_is_about_is_not_in_its_cohort(monkeypatch: pytest.MonkeyPa
     module = toy_pairs.new_module()
     seen = []
 
-    def embed(queries: Features, cohort: Tensor, known: Tensor) -> Features:
+    def embed(queries: Features, cohort: Features, known: Tensor) -> Features:
         seen.append((cohort, known))
         return original(queries, cohort, known)
 
@@ -79,7 +79,7 @@ def test_what_a_batch_is_about_is_not_in_its_cohort(monkeypatch: pytest.MonkeyPa
     module(cases, probes)
     cohort, known = seen[0]
     pictures = module.table.edits["image_tokens"]
-    rows = [int((pictures == one).flatten(1).all(1).nonzero()) for one in cohort]
+    rows = [int((pictures == one).flatten(1).all(1).nonzero()) for one in cohort["image_tokens"]]
     assert sorted(rows) == [i for i in range(toy_pairs.CASES) if i not in (3, 5)]
     assert known[2].tolist() == [row == 7 for row in rows]
     assert not known[[0, 1, 3]].any()
@@ -90,6 +90,17 @@ def test_training_lowers_the_loss(tmp_path: Path) -> None:
     before = toy_pairs.loss(module)
     toy_pairs.train(module, tmp_path)
     assert toy_pairs.loss(module) < before / 2
+
+
+@pytest.mark.parametrize("streams", ["thing", "question"])
+def test_a_stream_alone_learns_and_leaves_the_other_as_it_was(tmp_path: Path, streams: str) -> None:
+    module = toy_pairs.new_module(streams)
+    made = module.classifier
+    other = made.question if streams == "thing" else made.thing
+    before = [p.clone() for p in other.parameters()], toy_pairs.loss(module)
+    toy_pairs.train(module, tmp_path)
+    assert toy_pairs.loss(module) < before[1]
+    assert all(torch.equal(p, q) for p, q in zip(other.parameters(), before[0], strict=True))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a process whose autograd has used a GPU cannot fork")

@@ -17,7 +17,7 @@ def features(things: Tensor, asked: Tensor) -> Features:
     """Features of one thing and one question per row, with the same states pooled and token by token."""
     pooled = {"image": things, "text": asked, "last": asked, "target": things.flip(1)}
     tokens = {f"{n}_tokens": pooled[n][:, None] for n in ("image", "text", "target")}
-    tokens["name_tokens"] = tokens["image_tokens"]
+    tokens |= {"name_tokens": tokens["image_tokens"], "named_tokens": tokens["text_tokens"]}
     return pooled | tokens | {"seen": torch.ones(len(things), 1)}
 
 
@@ -40,9 +40,10 @@ def table() -> PairTable:
     )
 
 
-def new_module() -> RouterModule:
+def new_module(streams: str = "both") -> RouterModule:
     torch.manual_seed(0)
-    return RouterModule(table(), {"features": WIDTH, "width": 16, "dropout": 0.1}, lr=1e-2, weight_decay=0, steps=STEPS)
+    shape = {"features": WIDTH, "width": 16, "dropout": 0.1, "streams": streams}
+    return RouterModule(table(), shape, lr=1e-2, weight_decay=0, steps=STEPS)
 
 
 def loss(module: RouterModule) -> float:

@@ -103,13 +103,18 @@ def test_edits_are_known_by_the_name_the_unedited_model_gives_their_picture(
     assert names[0] != names[1]
     assert found[[0, 2]].any()
     assert not found[1].any()
+    named = reader.edits(requests)["named_tokens"]
+    asked = reader.questions([Question(None, f"{name}. What is its capital?") for name in names])["text_tokens"]
+    torch.testing.assert_close(named[[0, 2]], _short(asked, "named_tokens"), atol=1e-5, rtol=1e-4)
+    assert not named[1].any()
 
 
 def test_nothing_is_named_unless_asked_or_answered(backbone: Backbone, pictures: list[Image.Image]) -> None:
     request = [EditRequest(pictures[0], ASKED, "Zomu")]
-    assert not FeatureReader(backbone, [0]).edits(request)["name_tokens"].any()
+    found = [FeatureReader(backbone, [0]).edits(request)]
     with mock.patch("ldke_pl.router.features.greedy_answers", return_value=[""]):
-        assert not FeatureReader(backbone, [0], naming=ASKED).edits(request)["name_tokens"].any()
+        found.append(FeatureReader(backbone, [0], naming=ASKED).edits(request))
+    assert not any(f[name].any() for f in found for name in ("name_tokens", "named_tokens"))
 
 
 def test_tokens_are_kept_in_order_and_averaged_where_too_many() -> None:

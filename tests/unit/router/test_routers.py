@@ -23,7 +23,7 @@ from ldke_pl.router import (
     save_router,
 )
 from ldke_pl.router.base import stacked, unstacked
-from ldke_pl.router.classifier import both, late_interaction
+from ldke_pl.router.classifier import _named, both, late_interaction
 
 ASKED = "Which country is this?"
 
@@ -40,7 +40,7 @@ def classifier(reader: FeatureReader, pictures: list[Image.Image]) -> Classifier
         torch.manual_seed(0)
         made = PairClassifier(reader.width, len(reader.layers))
         made.centre(reader.questions([Question(p, ASKED) for p in (pictures[5], None)]))
-        made.compare_with(reader.questions([Question(p, ASKED) for p in pictures[3:5]])["image_tokens"])
+        made.compare_with(reader.edits([EditRequest(p, ASKED, "Zomu") for p in pictures[3:5]]))
         for judge in (made.thing, made.question):
             judge.scale.running_mean.uniform_(-1, 1)
             judge.scale.running_var.uniform_(0.01, 1)
@@ -92,21 +92,31 @@ def test_late_interaction_is_that_of_loops_and_ignores_padding(seed: int) -> Non
     torch.testing.assert_close(late_interaction(*padded), found)
 
 
+def test_an_edit_asked_in_words_is_compared_both_ways_with_queries_in_words() -> None:
+    asked, known = unit_tokens(1, 5, 4), unit_tokens(2, 4, 6)
+    there = torch.cat([late_interaction(asked, known), late_interaction(known, asked).transpose(0, 1)], -1)
+    for seen in (torch.zeros(5, 1), torch.ones(5, 1)):
+        found = _named({"text_tokens": asked, "seen": seen}, {"named_tokens": known})
+        torch.testing.assert_close(found, there * (1 - seen[:, None]))
+    assert there.any() and not torch.equal(there[..., :2], there[..., 2:])
+
+
 def test_a_query_is_levelled_by_the_nearest_of_the_cohort() -> None:
     made, queries = PairClassifier(4, cohort=8), unit_tokens(1, 5, 4)
-    made.compare_with(unit_tokens(2, 7, 7)[1:])
+    things = {"image_tokens": unit_tokens(2, 7, 7)[1:], "name_tokens": unit_tokens(3, 7, 6)[1:]}
+    made.compare_with(things)
     features = {n: queries.sum(1) for n in ("image", "text", "last")} | {"seen": torch.ones(5, 1)}
     features |= {"image_tokens": queries, "text_tokens": queries.flip(1)}
-    matches = late_interaction(queries, made.cohort)
-    assert matches.shape == (5, 8, 2) and not matches[:, 6:].any()
-    found = made.embed_queries(features)
-    for name in ("image_tokens_level", "text_tokens_level"):
-        torch.testing.assert_close(found[name], matches.sort(1, descending=True).values[:, :5].mean(1))
-    known = torch.zeros(5, 6, dtype=torch.bool)
+    found, known = made.embed_queries(features), torch.zeros(5, 6, dtype=torch.bool)
     known[2, :4] = True
-    other = made.embed_queries(features, made.cohort[:6], known)["image_tokens_level"]
-    torch.testing.assert_close(other[[0, 1, 3, 4]], found["image_tokens_level"][[0, 1, 3, 4]])
-    torch.testing.assert_close(other[2], matches[2, 4:6].sum(0) / 5)
+    other = made.embed_queries(features, things, known)
+    for query, edit in (("image", "image"), ("text", "image"), ("text", "name")):
+        matches = late_interaction(queries, made.cohort[f"{edit}_tokens"])
+        assert matches.shape == (5, 8, 2) and not matches[:, 6:].any()
+        level = f"{query}_tokens of {edit}_tokens"
+        torch.testing.assert_close(found[level], matches.sort(1, descending=True).values[:, :5].mean(1))
+        torch.testing.assert_close(other[level][[0, 1, 3, 4]], found[level][[0, 1, 3, 4]])
+        torch.testing.assert_close(other[level][2], matches[2, 4:6].sum(0) / 5)
 
 
 def test_no_edits_have_no_relevance(classifier: ClassifierRouter, questions: list[Question]) -> None:

@@ -79,6 +79,6 @@ def test_calibration_ignores_edits_that_may_bear_on_a_probe(monkeypatch: pytest.
         return torch.tensor([[0.8, 0.0], [0.6, 0.1]]) if edits is asked else torch.zeros(2, 1)
 
     monkeypatch.setattr("ldke_pl.runtime.training._relevance", relevance)
-    router = Mock(**{"classifier.cohort": torch.zeros(1, 1, 1)})
+    router = Mock(**{"classifier.shape": {"cohort": 1}})
     assert 0.1 < calibrate(router, table(0), table(0)) < 0.6
     assert 0.6 < calibrate(router, table(1), table(0)) < 0.8
