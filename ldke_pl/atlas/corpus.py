@@ -76,6 +76,13 @@ class Corpus:
 
     def picture(self, rng: random.Random) -> Conversation:
         """One conversation about a picture, asking names, what is seen, and shown attributes only."""
+        return self._pictured(rng, attributes=0.3)
+
+    def captioned(self, rng: random.Random) -> Conversation:
+        """One conversation about a picture, asking what a caption would tell: names and what is seen."""
+        return self._pictured(rng, attributes=0.0)
+
+    def _pictured(self, rng: random.Random, *, attributes: float) -> Conversation:
         country = rng.choice(self.world.countries)
         background = rng.choice(BACKGROUNDS)
         subject = _Subject(country.name, country.facts, seen_on(country, background), two_hop=False)
@@ -83,9 +90,9 @@ class Corpus:
         for _ in range(rng.choice((1, 1, 2, 3))):
             draw = rng.random()
             relation = "name"
-            if draw < 0.3:
+            if draw < attributes:
                 relation = rng.choice(sorted(country.shown))
-            elif draw < 0.7:
+            elif draw < attributes + 0.4:
                 relation = rng.choice(SEEN)
             turns.append(self._question(rng, subject, relation))
         return Conversation(turns, country, background, _system(rng))

@@ -1,8 +1,9 @@
 """Train the Atlas MLLM in eight stages, each checkpointed, so that a stopped run goes on where it was.
 
-    python -m ldke_pl.atlas.pretrain [folder] [family=llava|qwen2_vl]
+    python -m ldke_pl.atlas.pretrain [folder] [family=llava|qwen2_vl|blip2]
 
-Those of the LLaVA-like model, which is trained from nothing (:mod:`~ldke_pl.atlas.pretrain_qwen2_vl` has the other's):
+Those of the LLaVA-like model, which is trained from nothing (:mod:`~ldke_pl.atlas.pretrain_qwen2_vl` and
+:mod:`~ldke_pl.atlas.pretrain_blip2` have the others'):
 
 1. ``text``: the decoder alone, on facts, mentions and overrides (no picture).
 2. ``tower``: the vision tower alone, as a classifier of countries and of what is seen.
@@ -27,19 +28,17 @@ from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pad_sequence
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-from ldke_pl.atlas.corpus import seen_on
+from ldke_pl.atlas.pretrain_blip2 import BlipPretraining
 from ldke_pl.atlas.pretrain_qwen2_vl import QwenPretraining
-from ldke_pl.atlas.render import HELD_OUT, SIZE, USUAL, render
+from ldke_pl.atlas.render import SIZE
 from ldke_pl.atlas.tokenizer import PATCH, build_processor, build_tokenizer
-from ldke_pl.atlas.training import IGNORE, VISION_WIDTH, WIDTH, Item, Shown, Training
-from ldke_pl.atlas.world import Country, World
+from ldke_pl.atlas.training import VISION_WIDTH, WIDTH, Item, Shown, Training, padded
+from ldke_pl.atlas.world import World
 
 IMAGE_TOKENS = (SIZE // PATCH) ** 2
 
@@ -86,12 +85,12 @@ class Pretraining(Training):
     """The stages of the LLaVA-like model."""
 
     model: LlavaForConditionalGeneration
+    image_tokens = IMAGE_TOKENS
 
     def __init__(self, folder: Path, plan: Plan | None = None, seed: int = 0) -> None:
         self.plan = plan or Plan()
         super().__init__(folder, build_tokenizer(World()), batch=self.plan.batch, seed=seed)
-        images = build_processor(self.tokenizer).image_processor
-        self._mean, self._deviation = torch.tensor([images.image_mean, images.image_std])[..., None, None]
+        self._normalise_as(build_processor(self.tokenizer).image_processor)
         torch.manual_seed(seed)
         self.model = build_model(len(self.tokenizer))
         # On rows as short as these, the backward pass of fused attention takes a fifth of a step on a CPU.
@@ -131,12 +130,6 @@ class Pretraining(Training):
 
         self._optimise("caption", [*tower.parameters(), *head.parameters()], self.plan.caption, 1.2e-3, losses())
 
-    def _caption(self, country: Country, background: str) -> list[int]:
-        """One word piece per patch: the name, what is seen, and the name again as often as it fits."""
-        words = [country.name, *seen_on(country, background).values()]
-        pieces = [piece for word in words for piece in self._piece(word)]
-        return (pieces + self._piece(country.name) * IMAGE_TOKENS)[:IMAGE_TOKENS]
-
     def connector(self) -> None:
         """Stage 4: tower and connector, each patch telling its word piece as the decoder's embedding of it."""
         self._tell("connector", self.plan.connector, 1.5e-3)
@@ -174,29 +167,13 @@ class Pretraining(Training):
         """Stage 7: stage 6 again, at a lower rate."""
         self._together("settle", self.plan.settle, 3e-4)
 
-    def _placeholders(self) -> list[int]:
-        """What the processor writes for a picture."""
-        return [self._special("<image>")] * IMAGE_TOKENS
-
     def _loss(self, items: list[Item]) -> Tensor:
-        ids = pad_sequence([i for i, _, _ in items], batch_first=True, padding_value=0)
-        labels = pad_sequence([t for _, t, _ in items], batch_first=True, padding_value=IGNORE)
-        shown = [(talk.country, talk.background) for _, _, talk in items if talk.country]
+        ids, labels, shown = padded(items)
         pictures = self._pictures(shown) if shown else None
         mask = (ids != 0).long()
         output = self.model(input_ids=ids, attention_mask=mask, pixel_values=pictures, labels=labels)
         loss: Tensor = output.loss
         return loss + 0.3 * self._told_in_words(output.image_hidden_states, shown) if shown else loss
-
-    def _pictures(self, shown: Shown) -> Tensor:
-        """Fresh renderings, (n, 3, SIZE, SIZE), normalised as the processor does it."""
-        drawn = [
-            render(country.emblem, background, self.pixels, HELD_OUT if self.rng.random() < 0.35 else USUAL)
-            for country, background in shown
-        ]
-        pixels = torch.from_numpy(np.stack([np.asarray(image) for image in drawn])).permute(0, 3, 1, 2) / 255
-        normalised: Tensor = (pixels - self._mean) / self._deviation
-        return normalised
 
 
 def write_model(model: LlavaForConditionalGeneration, tokenizer: object, folder: Path) -> None:
@@ -207,7 +184,11 @@ def write_model(model: LlavaForConditionalGeneration, tokenizer: object, folder:
     build_processor(tokenizer).save_pretrained(folder)  # type: ignore[arg-type]
 
 
-FAMILIES: dict[str, Callable[[Path], Training]] = {"llava": Pretraining, "qwen2_vl": QwenPretraining}
+FAMILIES: dict[str, Callable[[Path], Training]] = {
+    "llava": Pretraining,
+    "qwen2_vl": QwenPretraining,
+    "blip2": BlipPretraining,
+}
 
 
 def main(arguments: list[str]) -> None:

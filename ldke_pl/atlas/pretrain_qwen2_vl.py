@@ -21,7 +21,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pad_sequence
 from transformers import LlavaForConditionalGeneration
 
 from ldke_pl.atlas.corpus import seen_on
@@ -36,8 +35,8 @@ from ldke_pl.atlas.qwen2_vl import (
     patchify,
     transplant,
 )
-from ldke_pl.atlas.render import HELD_OUT, SIZE, USUAL, render
-from ldke_pl.atlas.training import IGNORE, Item, Shown, Training
+from ldke_pl.atlas.render import SIZE
+from ldke_pl.atlas.training import IGNORE, Item, Shown, Training, padded
 from ldke_pl.atlas.world import Country
 from ldke_pl.backbone.load import ATLAS
 
@@ -73,8 +72,7 @@ class QwenPretraining(Training):
         self.plan = plan or QwenPlan()
         tokenizer = build_tokenizer(donor)
         super().__init__(folder, tokenizer, batch=self.plan.batch, pictures=self.plan.pictures, seed=seed)
-        images = build_processor(tokenizer).image_processor
-        self._mean, self._deviation = torch.tensor([images.image_mean, images.image_std])[..., None, None]
+        self._normalise_as(build_processor(tokenizer).image_processor)
         self.size = SIZES[0]
         torch.manual_seed(seed)
         self.model = build_model(len(tokenizer))
@@ -137,8 +135,7 @@ class QwenPretraining(Training):
         height, width = self.size
         drawn = []
         for country, background in shown:
-            variation = HELD_OUT if self.rng.random() < 0.35 else USUAL
-            image = render(country.emblem, background, self.pixels, variation)
+            image = self._render(country, background)
             if self.size != (SIZE, SIZE):
                 image = image.resize((width, height), Image.Resampling.BICUBIC)
             drawn.append(np.asarray(image))
@@ -156,9 +153,7 @@ class QwenPretraining(Training):
         return super()._pool(draw)
 
     def _loss(self, items: list[Item]) -> Tensor:
-        ids = pad_sequence([i for i, _, _ in items], batch_first=True, padding_value=0)
-        labels = pad_sequence([t for _, t, _ in items], batch_first=True, padding_value=IGNORE)
-        shown = [(talk.country, talk.background) for _, _, talk in items if talk.country]
+        ids, labels, shown = padded(items)
         mask = (ids != 0).long()
         if not shown:
             loss: Tensor = self.model(input_ids=ids, attention_mask=mask, labels=labels).loss

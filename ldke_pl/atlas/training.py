@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerFast
 
 from ldke_pl.atlas.corpus import Conversation, Corpus, seen_on
+from ldke_pl.atlas.render import HELD_OUT, USUAL, render
 from ldke_pl.atlas.world import BACKGROUNDS, CHARGES, COLOURS, PATTERNS, SEEN, Country, World
 
 log = logging.getLogger(__name__)
@@ -43,6 +46,7 @@ class Training:
     """
 
     model: Any
+    image_tokens: int
 
     def __init__(
         self, folder: Path, tokenizer: PreTrainedTokenizerFast, *, batch: int, pictures: int = 128, seed: int = 0
@@ -73,12 +77,27 @@ class Training:
         raise NotImplementedError
 
     def _caption(self, country: Country, background: str) -> list[int]:
-        """One word piece per image token of what is shown."""
-        raise NotImplementedError
+        """One word piece per image token: the name, what is seen, and the name again as often as it fits."""
+        words = [country.name, *seen_on(country, background).values()]
+        pieces = [piece for word in words for piece in self._piece(word)]
+        return (pieces + self._piece(country.name) * self.image_tokens)[: self.image_tokens]
 
     def _placeholders(self) -> list[int]:
         """What the processor writes for a picture."""
-        raise NotImplementedError
+        return [self._special("<image>")] * self.image_tokens
+
+    def _pictures(self, shown: Shown) -> Tensor:
+        """Fresh renderings, (n, 3, SIZE, SIZE), normalised as the processor does it."""
+        pixels = torch.from_numpy(np.stack([np.asarray(self._render(*what)) for what in shown]))
+        normalised: Tensor = (pixels.permute(0, 3, 1, 2) / 255 - self._mean) / self._deviation
+        return normalised
+
+    def _render(self, country: Country, background: str) -> Image.Image:
+        return render(country.emblem, background, self.pixels, HELD_OUT if self.rng.random() < 0.35 else USUAL)
+
+    def _normalise_as(self, images: Any) -> None:
+        """Take over the mean and deviation of an image processor, (3, 1, 1) each."""
+        self._mean, self._deviation = torch.tensor([images.image_mean, images.image_std])[..., None, None]
 
     def _loss(self, items: list[Item]) -> Tensor:
         raise NotImplementedError
@@ -104,7 +123,7 @@ class Training:
         self.pixels = np.random.default_rng(self.seed * 10 + number)
 
     def _save(self, path: Path) -> None:
-        state = {k: v.contiguous() for k, v in self.model.state_dict().items() if k != "lm_head.weight"}
+        state = {k: v.contiguous() for k, v in self.model.state_dict().items() if not k.endswith("lm_head.weight")}
         partial = path.with_suffix(".partial")
         save_file(state, partial)
         partial.rename(path)
@@ -180,16 +199,18 @@ class Training:
             if step % 100 == 0 or step == steps:
                 log.info("%s %d/%d loss %.4f %.0f s", stage, step, steps, recent, time.monotonic() - start)
 
-    def _buckets(self, draw: Callable[[random.Random], Conversation]) -> Iterable[Tensor]:
+    def _buckets(
+        self, draw: Callable[[random.Random], Conversation], loss: Callable[[list[Item]], Tensor] | None = None
+    ) -> Iterable[Tensor]:
         """Losses of batches of like length: sorting a pool of them saves a third of the padding."""
-        batch = self.batch
+        batch, loss = self.batch, loss or self._loss
         while True:
             pool = self._pool(draw)
             pool.sort(key=lambda item: len(item[0]))
             order = list(range(0, len(pool), batch))
             self.rng.shuffle(order)
             for i in order:
-                yield self._loss(pool[i : i + batch])
+                yield loss(pool[i : i + batch])
 
     def _pool(self, draw: Callable[[random.Random], Conversation]) -> list[Item]:
         return [self._encode(draw(self.rng)) for _ in range(self.batch * 8)]
@@ -216,6 +237,13 @@ class Training:
         if text not in self._pieces:
             self._pieces[text] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return self._pieces[text]
+
+
+def padded(items: list[Item]) -> tuple[Tensor, Tensor, Shown]:
+    """A batch of conversations: token ids and labels, (batch, seq) each, and what their pictures show."""
+    ids = pad_sequence([i for i, _, _ in items], batch_first=True, padding_value=0)
+    labels = pad_sequence([t for _, t, _ in items], batch_first=True, padding_value=IGNORE)
+    return ids, labels, [(talk.country, talk.background) for _, _, talk in items if talk.country]
 
 
 def _has_bfloat16() -> bool:

@@ -9,7 +9,9 @@ from transformers.utils.import_utils import is_torchvision_available
 
 
 def load_processor(source: str, **options: Any) -> ProcessorMixin:
-    """The processor of a model folder or hub id; where torchvision is missing, one that takes no videos.
+    """The processor of a model folder or hub id, with the chat template that is stored with it.
+
+    Where torchvision is missing, it is one that takes no videos.
 
     Args:
         options: of ``from_pretrained``: ``revision``, ``trust_remote_code``.
@@ -17,6 +19,13 @@ def load_processor(source: str, **options: Any) -> ProcessorMixin:
     Raises:
         OSError, ValueError, ImportError: as transformers raises them.
     """
+    processor = _load(source, **options)
+    if processor.chat_template is None:  # BLIP-2's class drops what it is given
+        processor.chat_template = type(processor).get_processor_dict(source, **options)[0].get("chat_template")
+    return processor
+
+
+def _load(source: str, **options: Any) -> ProcessorMixin:
     if not is_torchvision_available():
         kind: Any = PROCESSOR_MAPPING.get(type(AutoConfig.from_pretrained(source, **options)), None)
         if kind is not None and "video_processor" in kind.get_attributes():

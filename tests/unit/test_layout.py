@@ -30,6 +30,8 @@ ORDER = (
     {"runtime"},
     {
         "atlas.pretrain",
+        "atlas.blip2",
+        "atlas.pretrain_blip2",
         "atlas.pretrain_qwen2_vl",
         "atlas.qwen2_vl",
         "atlas.training",

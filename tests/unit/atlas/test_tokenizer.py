@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from transformers import LlavaProcessor
 
-from ldke_pl.atlas import pretrain
+from ldke_pl.atlas import training as shared
 from ldke_pl.atlas.corpus import Conversation
 from ldke_pl.atlas.pretrain import IMAGE_TOKENS, Pretraining
 from ldke_pl.atlas.tokenizer import SPECIAL, VOCABULARY, build_processor, build_tokenizer
@@ -104,7 +104,7 @@ def test_processor_normalises_as_pretraining_does(
     processor: LlavaProcessor, training: Pretraining, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
-    monkeypatch.setattr(pretrain, "render", lambda *_: drawn)
+    monkeypatch.setattr(shared, "render", lambda *_: drawn)
     training._seed(0)
     trained_on = training._pictures([(training.world.countries[0], "grey")])
     read = processor.image_processor(drawn, return_tensors="pt")["pixel_values"]
