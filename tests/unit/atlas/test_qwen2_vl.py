@@ -34,6 +34,8 @@ from ldke_pl.backbone.forward import greedy_answers
 from ldke_pl.backbone.load import ATLAS
 from ldke_pl.config import ModelConfig
 from ldke_pl.data import Question
+from ldke_pl.localize import Calibration
+from ldke_pl.router import ClassifierRouter, load_router
 
 STAGES = [f.name for f in fields(QwenPlan) if f.name not in ("batch", "pictures")]
 COMMITTED = ATLAS.parents[1] / "atlas_qwen2_vl" / "model"
@@ -206,3 +208,10 @@ def test_committed_model_tells_pictures_of_any_size_and_what_it_knows_of_them() 
         right += [country.name, country.facts["capital"]]
     said = greedy_answers(backbone, backbone.prompts.encode(questions))
     assert sum(map(str.__eq__, said, right)) >= 20
+
+
+def test_committed_router_is_that_of_the_committed_model() -> None:
+    backbone = load_backbone(ModelConfig(name=str(COMMITTED)))
+    assert isinstance(load_router(backbone, COMMITTED.parent / "router"), ClassifierRouter)
+    calibration = Calibration.load(COMMITTED.parent / "router" / "localizer.json")
+    assert calibration.best_fixed.keys() == {"entity", "attribute"} and calibration.readout is not None
