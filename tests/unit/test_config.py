@@ -119,7 +119,7 @@ def test_wrong_type(argument: str, fault: str) -> None:
 @pytest.mark.parametrize(
     ("argument", "fault"),
     [
-        ("model=atlsa", "model: no choice 'atlsa'; choices are atlas, blip2_opt_2_7b, gemma3, "),
+        ("model=atlsa", "model: no choice 'atlsa'; choices are atlas, atlas_qwen2_vl, blip2_opt_2_7b, "),
         ("logger=off", "logger: no choice 'off'; choices are csv, none, wandb"),
         ("logger=[csv]", "logger: takes one choice, but got ['csv']"),
         ("editor=[]", "editor: expected one or more different choices, but got []"),
