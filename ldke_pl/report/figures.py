@@ -223,7 +223,7 @@ def _summaries(metrics: Metrics, mode: str) -> Iterator[tuple[str, Mapping[str, 
             yield method, methods[method][mode]
         sizes = [int(m.removeprefix(f"{mode}_")) for m in methods[method] if m.startswith(f"{mode}_")]
         for number in sorted(sizes)[-1 if method == NO_EDIT else 0 :]:
-            yield f"{method}, {number} edits", methods[method][f"{mode}_{number}"]
+            yield f"{method}, {number} edit{'s' * (number > 1)}", methods[method][f"{mode}_{number}"]
 
 
 def _groups(metrics: Metrics, mode: str, protocol: str) -> list[str]:

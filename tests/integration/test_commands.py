@@ -281,7 +281,7 @@ def test_edits_are_made_one_after_another(tiny: list[str], tmp_path: Path) -> No
     for row in rows:
         if row.method == "no_edit" and row.mode != "single":
             assert row.after == row.before
-    assert "ldke, 1 edits" in outcome.out and "no_edit, 1 edits" not in outcome.out
+    assert "ldke, 1 edit " in outcome.out and "no_edit, 1 edit " not in outcome.out
 
 
 def _sizes(rows: list[ProbeResult]) -> set[int]:

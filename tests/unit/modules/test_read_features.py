@@ -33,7 +33,7 @@ def bank(reader: FeatureReader, cases: list[EditCase], tmp_path_factory: pytest.
     return bank_of(reader, cases, tmp_path_factory.mktemp("features"))
 
 
-def alike(bank: FeatureBank, other: FeatureBank, exactly: bool = False) -> None:
+def assert_alike(bank: FeatureBank, other: FeatureBank, exactly: bool = False) -> None:
     tolerance = 0.0 if exactly else 1e-4
     for one, two in ((bank.edits, other.edits), (bank.queries, other.queries)):
         assert one.keys() == two.keys()
@@ -59,8 +59,8 @@ def test_features_are_those_of_a_reader_asked_directly(
 def test_size_of_batches_and_precision_of_the_trainer_do_not_matter(
     reader: FeatureReader, bank: FeatureBank, cases: list[EditCase], tmp_path: Path
 ) -> None:
-    alike(bank, bank_of(reader, cases, tmp_path / "small", batch_size=2))
-    alike(bank, bank_of(reader, cases, tmp_path / "half", precision="bf16-mixed"))
+    assert_alike(bank, bank_of(reader, cases, tmp_path / "small", batch_size=2))
+    assert_alike(bank, bank_of(reader, cases, tmp_path / "half", precision="bf16-mixed"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a process whose autograd has used a GPU cannot fork")
@@ -83,7 +83,7 @@ def test_two_ranks_read_everything_once(
         return lines
 
     monkeypatch.setattr(FeatureReader, "questions", noted)
-    alike(bank, bank_of(reader, cases, tmp_path / "two", batch_size=1, devices=2))
+    assert_alike(bank, bank_of(reader, cases, tmp_path / "two", batch_size=1, devices=2))
     shared = asked()
     bank_of(reader, cases, tmp_path / "one", batch_size=1)
     assert shared == asked()
@@ -104,7 +104,7 @@ def test_cache_gives_equal_tensors_and_is_missed_by_other_content(
 
     monkeypatch.setattr(FeatureReader, "edits", counted)
     for _ in range(2):
-        alike(bank, bank_of(FeatureReader(backbone, [0]), cases, tmp_path), exactly=True)
+        assert_alike(bank, bank_of(FeatureReader(backbone, [0]), cases, tmp_path), exactly=True)
     assert reads == [3]
     renamed = replace(cases[0], request=replace(cases[0].request, target="something else"))
     shown = replace(cases[0], request=replace(cases[0].request, image=cases[1].request.image))
@@ -122,7 +122,7 @@ def test_pictures_in_memory_or_in_shards_give_the_same_features(
     streamed = [case for batch in shard_loader(tmp_path / "shards", 2, rank=0, world_size=1) for case in batch]
     cache = tmp_path / "cache"
     for given in (streamed, stored_cases(tmp_path / "shards"), cases):
-        alike(bank, bank_of(reader, given, cache), exactly=True)
+        assert_alike(bank, bank_of(reader, given, cache), exactly=True)
     assert len([*cache.iterdir()]) == 1  # what is shown is the same, wherever it comes from
     repainted = load_image(cases[1].request.image or "")
     changed = replace(streamed[0], request=replace(streamed[0].request, image=repainted))
