@@ -87,13 +87,13 @@ def exhaustive(session: Session) -> dict[str, list[float]]:
     evaluator.ask_base()
     keys = session.router.keys(session.requests)
     relevance = evaluator.relevance(session.router, keys)
-    routes = evaluator.single_routes(relevance, session.router.threshold)
+    routes = evaluator.single_routes(evaluator.own_column(relevance), session.router.threshold)
     quality = {}
     for site in session.backbone.sites:
         if site == CONNECTOR and any(r.image is None for r in session.requests):
             continue
         settings = replace(session.config.editor[METHOD], sites=site)
-        edits = make_edits(session, METHOD, settings, session.config.run.seeds[0])
+        _, edits = make_edits(session, METHOD, settings, session.config.run.seeds[0])
         quality[site] = _quality(evaluator, session.cases, edits, routes)
     return quality
 

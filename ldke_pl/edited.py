@@ -108,7 +108,12 @@ class EditedModel:
         return [self.add(e, r) for e, r in zip(made, requests, strict=True)]
 
     def add(self, edit: Edit, request: EditRequest) -> str:
-        """Put a finished edit in force: give it a key, a free id, and the earlier edit that it supersedes, if any."""
+        """Put a finished edit in force: give it a key, a free id, and the earlier edit that it supersedes, if any.
+
+        Raises:
+            EditError: the edit changes the prompt, which cannot be done to inputs that are tokens already.
+        """
+        _refuse_prompts([edit])
         name, number = edit.edit_id, 1
         while name in self.edits:
             number += 1
@@ -226,12 +231,14 @@ class EditedModel:
 
         Raises:
             ArtefactError: the folder is damaged, or the base is not the one that the edits were made on.
+            EditError: its edits change prompts, not the model.
         """
         folder = Path(folder)
         saved = read_config(folder)["base"]
         dtype = {"dtype": saved["dtype"].removeprefix("torch."), "revision": saved["revision"]}
         backbone = load_backbone(ModelConfig(name=name or saved["name"], **(dtype | model)))
         artefact = load_artefact(folder, backbone)
+        _refuse_prompts(artefact.edits)
         router = rebuild(backbone, artefact.router, artefact.router_state, folder)
         atlas = ATLAS_ROUTER if backbone.name == "atlas" else None
         edited = cls(backbone, router, _default_editor(backbone, atlas))
@@ -248,6 +255,15 @@ def _router(backbone: Backbone, folder: Path | None) -> Router:
         stacklevel=3,
     )
     return RadiusRouter(FeatureReader(backbone))
+
+
+def _refuse_prompts(edits: Sequence[Edit]) -> None:
+    for edit in edits:
+        if edit.context or edit.blind:
+            raise EditError(
+                f"The edit {edit.prompt!r} -> {edit.target!r} changes the prompt and not the model.",
+                "make it with a method that writes deltas, such as ldke; edit.py evaluates the others",
+            )
 
 
 def _default_editor(backbone: Backbone, folder: Path | None) -> Editor:

@@ -23,7 +23,7 @@ from transformers.utils import logging as transformers_logging
 
 from ldke_pl.backbone.processors import load_processor
 from ldke_pl.backbone.prompts import Prompts
-from ldke_pl.backbone.sites import Site, decoder_layers, find_sites
+from ldke_pl.backbone.sites import Site, Slot, decoder_layers, find_sites, slot_of
 from ldke_pl.config import ModelConfig
 from ldke_pl.errors import ModelError
 
@@ -78,6 +78,13 @@ class Backbone:
     def layers(self) -> nn.ModuleList:
         """The decoder's layers, bottom first."""
         return decoder_layers(self.model)
+
+    def slot(self, name: str) -> Slot:
+        """The linear map of that qualified name: of a site, or any other linear layer of the decoder."""
+        for site in self.sites.values():
+            if name in site.slots:
+                return site.slots[name]
+        return slot_of(self.model.get_submodule(name))
 
     def __call__(self, **inputs: Any) -> Any:
         """One forward pass."""

@@ -49,6 +49,11 @@ class Site:
     pictured: bool = False
 
 
+def slot_of(linear: nn.Module) -> Slot:
+    """A plain linear layer as a place to write."""
+    return Slot(linear, int(linear.in_features), int(linear.out_features))  # type: ignore[arg-type]
+
+
 def find_sites(model: PreTrainedModel) -> dict[str, Site]:
     """All sites of ``model``, the connector first, then the decoder layers from the bottom up.
 
@@ -127,14 +132,10 @@ def _connector_slots(model: PreTrainedModel, names: dict[int, str]) -> dict[str,
     slots: dict[str, Slot] = {}
     for module in connectors(model):
         linears = [m for m in module.modules() if isinstance(m, nn.Linear)]
-        slots |= {names[id(m)]: _slot(m) for m in linears}
+        slots |= {names[id(m)]: slot_of(m) for m in linears}
         if not linears:
             slots[names[id(module)]] = Slot(module, _width(model), _width(model), after=True)
     return slots
-
-
-def _slot(linear: nn.Linear) -> Slot:
-    return Slot(linear, linear.in_features, linear.out_features)
 
 
 def _width(model: PreTrainedModel) -> int:
@@ -156,4 +157,4 @@ def _mlp_output(layer: nn.Module, width: int) -> Slot:
             f"A {type(layer).__name__} has no linear layer with {width} outputs to write to.",
             "quantised or fused layers cannot be edited: load the model with plain linear layers",
         )
-    return _slot((resized or linears)[-1])
+    return slot_of((resized or linears)[-1])

@@ -85,7 +85,16 @@ class EditorConfig:
     propagation_weight: float = field(0.0, help="weight of mention distillation in the loss", ge=0)
     propagation_groups: list[str] = field(["entity"], help="groups of edits whose target says what the picture shows")
     norm_weight: float = field(0.0, help="weight of the deltas' squared norm in the loss", ge=0)
-    routed: bool = field(True, help="whether the router gates this editor's edits")
+    routing: str = field(
+        "shared",
+        help="what sends queries to edits: the run's router (shared), the method's own gate (own), nothing (none)",
+        choices=("shared", "own", "none"),
+    )
+    statements: list[str] = field([], help="how a fact is told in words: KEYWORD in the question, colon, sentence")
+    weights: str | None = field(None, help="folder of what the method was trained to; null: the one kept for the model")
+    train_steps: int = field(300, help="optimiser steps of train.py editor=NAME", ge=1)
+    train_lr: float = field(1e-3, help="learning rate of train.py editor=NAME", gt=0)
+    train_batch: int = field(8, help="edits per step of train.py editor=NAME", ge=1)
 
 
 @dataclass(kw_only=True)
@@ -208,6 +217,7 @@ class TrainConfig:
 
     model: ModelConfig = section(default_factory=ModelConfig)
     data: DataConfig = section(default_factory=DataConfig)
+    editor: dict[str, EditorConfig] = section(default_factory=dict)
     router: RouterConfig = section(default_factory=RouterConfig)
     trainer: TrainerConfig = section(default_factory=TrainerConfig)
     logger: LoggerConfig = section(default_factory=LoggerConfig)

@@ -1,5 +1,13 @@
 """Editing methods, one file each, behind one Protocol: from requests to edits, the base weights untouched."""
 
-from ldke_pl.editors.base import Editor, JointEditor, Sites, build_editor
+from ldke_pl.editors.base import (
+    Editor,
+    GatedEditor,
+    JointEditor,
+    SequentialEditor,
+    Sites,
+    TrainedEditor,
+    build_editor,
+)
 
-__all__ = ["Editor", "JointEditor", "Sites", "build_editor"]
+__all__ = ["Editor", "GatedEditor", "JointEditor", "SequentialEditor", "Sites", "TrainedEditor", "build_editor"]

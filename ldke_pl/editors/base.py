@@ -1,14 +1,18 @@
 """What every editing method is: requests in, edits out."""
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
 
 from ldke_pl.backbone import Backbone
 from ldke_pl.config import EditorConfig
-from ldke_pl.data import EditRequest
+from ldke_pl.data import EditCase, EditRequest
 from ldke_pl.edits import Edit
 from ldke_pl.errors import ConfigError
+from ldke_pl.router import Gate
 
 Sites = Callable[[Sequence[EditRequest]], list[tuple[str, ...]]]
 """Chooses the sites of every request: a localizer, or a fixed choice."""
@@ -30,27 +34,52 @@ class Editor(Protocol):
 
 @runtime_checkable
 class JointEditor(Editor, Protocol):
-    """A method without router: applied together, its edits are one change of the model that every input meets."""
+    """A method whose edits change when they are in force together; those of other methods stay as they are."""
 
-    def edit_together(self, requests: Sequence[EditRequest], *, seed: int = 0) -> Edit:
-        """One edit that writes all requests.
-
-        Raises:
-            EditError: a request cannot be written.
-        """
-
-    def edit_in_sequence(self, requests: Sequence[EditRequest], sizes: Sequence[int], *, seed: int = 0) -> list[Edit]:
-        """Write one request after another on top of what was written before.
+    def edit_together(self, requests: Sequence[EditRequest], edits: Sequence[Edit], *, seed: int = 0) -> list[Edit]:
+        """What answers each request when all are in force; one shared change has one ``deltas`` object.
 
         Args:
-            sizes: numbers of requests, rising.
-
-        Returns:
-            The change of the model after as many requests, for each of ``sizes``.
+            edits: what :meth:`edit` made of each request alone.
 
         Raises:
             EditError: a request cannot be written.
         """
+
+
+@runtime_checkable
+class SequentialEditor(Editor, Protocol):
+    """A method for which it matters that edits are made one after another, on top of what was written before."""
+
+    def edit_in_sequence(
+        self, requests: Sequence[EditRequest], sizes: Sequence[int], *, seed: int = 0
+    ) -> Iterator[list[Edit]]:
+        """What answers each request after as many edits, for each of ``sizes``, which rise.
+
+        Raises:
+            EditError: a request cannot be written.
+        """
+
+
+@runtime_checkable
+class GatedEditor(Editor, Protocol):
+    """A method that decides by itself which queries meet its edits, by the keys that it gives them."""
+
+    @property
+    def gate(self) -> Gate:
+        """What compares queries with the edits' keys."""
+
+
+@runtime_checkable
+class TrainedEditor(Editor, Protocol):
+    """A method with parameters that are trained on other edits, by ``train.py editor=NAME``."""
+
+    @property
+    def net(self) -> nn.Module:
+        """Everything that is trained, and stored."""
+
+    def training_loss(self, cases: Sequence[EditCase], generator: torch.Generator) -> Tensor:
+        """The loss of a batch of training cases, whose probes say what is right; draws from ``generator``."""
 
 
 def build_editor(backbone: Backbone, config: EditorConfig, sites: Sites) -> Editor:

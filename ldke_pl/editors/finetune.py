@@ -8,7 +8,7 @@ one update, for which the same steps are passes over all of them; these were not
 on one edit after another, with a fresh optimiser each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ldke_pl.data import EditRequest
@@ -22,16 +22,21 @@ class FineTune(LDKE):
 
     full_rank = True
 
-    def edit_together(self, requests: Sequence[EditRequest], *, seed: int = 0) -> Edit:
-        """See :meth:`ldke_pl.editors.base.JointEditor.edit_together`."""
+    def edit_together(self, requests: Sequence[EditRequest], edits: Sequence[Edit], *, seed: int = 0) -> list[Edit]:
+        """See :class:`ldke_pl.editors.base.JointEditor`."""
         sites = self.sites(requests[:1])[0]
-        return finished(optimise_shared(self.backbone, requests, sites[0], self.config, seed=seed), sites)
+        change = finished(optimise_shared(self.backbone, requests, sites[0], self.config, seed=seed), sites)
+        return [change] * len(requests)
 
-    def edit_in_sequence(self, requests: Sequence[EditRequest], sizes: Sequence[int], *, seed: int = 0) -> list[Edit]:
-        """See :meth:`ldke_pl.editors.base.JointEditor.edit_in_sequence`."""
+    def edit_in_sequence(
+        self, requests: Sequence[EditRequest], sizes: Sequence[int], *, seed: int = 0
+    ) -> Iterator[list[Edit]]:
+        """See :class:`ldke_pl.editors.base.SequentialEditor`."""
         sites = self.sites(requests[:1])[0]
         after = optimise_in_sequence(self.backbone, requests[: sizes[-1]], sites[0], self.config, seed=seed)
-        return [_copied(finished(problem, sites)) for n, problem in enumerate(after, 1) if n in sizes]
+        for n, problem in enumerate(after, 1):
+            if n in sizes:
+                yield [_copied(finished(problem, sites))] * n
 
 
 def _copied(edit: Edit) -> Edit:

@@ -122,7 +122,7 @@ def _top(backbone: Backbone, artefact: Artefact) -> int:
 
 
 def _describe(edit: Edit) -> dict[str, Any]:
-    names = ("edit_id", "prompt", "target", "sites", "loss", "steps", "supersedes")
+    names = ("edit_id", "prompt", "target", "sites", "loss", "steps", "supersedes", "context", "blind")
     return {n: getattr(edit, n) for n in names} | {"key": sorted(edit.key)}
 
 
@@ -150,7 +150,8 @@ def _edit(
         }
         key = {n: keys[f"key|{entry['edit_id']}|{n}"] for n in entry["key"]}
         rest = {n: entry[n] for n in ("edit_id", "prompt", "target", "loss", "steps", "supersedes")}
-        return Edit(**rest, sites=tuple(entry["sites"]), deltas=deltas, key=key)
+        told = {n: entry[n] for n in ("context", "blind") if n in entry}
+        return Edit(**rest, **told, sites=tuple(entry["sites"]), deltas=deltas, key=key)
     except (KeyError, ValueError, TypeError) as fault:
         raise ArtefactError(
             f"Edit {entry.get('edit_id', '?')!r} in {folder} is damaged: {fault}", "restore the folder from a copy"

@@ -65,19 +65,18 @@ def applied(
     """
     connector = backbone.sites[CONNECTOR].slots
     hooks = []
-    for site in backbone.sites.values():
-        for name, slot in site.slots.items():
-            members = [i for i, d in enumerate(deltas) if name in d]
-            numbers = images if name in connector else rows
-            if not members or numbers is None:
-                continue
-            local = torch.full((len(deltas) + 1,), BASE_ROW)
-            local[members] = torch.arange(len(members))
-            # Numbers count from BASE_ROW = -1, which indexes the last entry of ``local``: no edit there either.
-            chosen = local[numbers.cpu()].to(backbone.device)
-            if (chosen >= 0).any():
-                shares = sizes if name in connector else None
-                hooks.append((slot.module, _adds([deltas[i][name] for i in members], chosen, shares, slot.after)))
+    for name in dict.fromkeys(name for d in deltas for name in d):
+        members = [i for i, d in enumerate(deltas) if name in d]
+        numbers = images if name in connector else rows
+        if numbers is None:
+            continue
+        local = torch.full((len(deltas) + 1,), BASE_ROW)
+        local[members] = torch.arange(len(members))
+        # Numbers count from BASE_ROW = -1, which indexes the last entry of ``local``: no edit there either.
+        chosen = local[numbers.cpu()].to(backbone.device)
+        if (chosen >= 0).any():
+            slot, shares = backbone.slot(name), sizes if name in connector else None
+            hooks.append((slot.module, _adds([deltas[i][name] for i in members], chosen, shares, slot.after)))
     with forward_hooks(hooks):
         yield
 

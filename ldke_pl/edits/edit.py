@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from ldke_pl.data import EditRequest, load_image
-from ldke_pl.edits.deltas import Deltas
+from ldke_pl.data import EditRequest, Question, load_image
+from ldke_pl.edits.deltas import Deltas, n_bytes
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class Edit:
         loss: the objective when the edit stopped, nats per answer token.
         steps: optimisation steps taken.
         supersedes: id of the earlier edit of the same fact, "" if there was none.
+        context: what is told in front of a question, for methods that edit the prompt in place of the weights.
+        blind: a question is asked without its picture, for methods that answer from text alone.
     """
 
     edit_id: str
@@ -33,6 +35,23 @@ class Edit:
     loss: float = 0.0
     steps: int = 0
     supersedes: str = ""
+    context: str = ""
+    blind: bool = False
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether every question is answered as if there were no edit."""
+        return not (self.deltas or self.context or self.blind)
+
+    def asked(self, question: Question) -> Question:
+        """The question as it is put to the model under this edit."""
+        image = None if self.blind else question.image
+        return Question(image, f"{self.context} {question.prompt}" if self.context else question.prompt)
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of what is written, as it is stored; without the router's key."""
+        return n_bytes(self.deltas) + len(self.context.encode())
 
 
 def request_id(request: EditRequest, seed: int = 0) -> str:

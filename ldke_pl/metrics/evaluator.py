@@ -18,8 +18,9 @@ from ldke_pl.backbone.forward import greedy_answers
 from ldke_pl.data import EditCase, ImageSource, Probe, Question, scored_together
 from ldke_pl.edits import Edit, applied
 from ldke_pl.metrics.functional import exact_match, token_accuracy, top1_agreement, topk_agreement, topk_ids
+from ldke_pl.metrics.grouping import split
 from ldke_pl.metrics.results import BASE, ProbeResult
-from ldke_pl.router import Key, Router
+from ldke_pl.router import Gate, Key, best
 
 TOP_K = {True: 10, False: 1}
 """The ``vlkeb`` protocol compares ten ids per position where there is a picture and one where there is none."""
@@ -89,12 +90,24 @@ class Evaluator:
         self.batch_size = size
         return sum(exact_match(a, self.before.texts[i]) for a, i in zip(again, places, strict=True)) / len(again)
 
-    def relevance(self, router: Router, keys: Sequence[Key]) -> Tensor:
-        """Relevance of every item's question to every key, (items, keys), from the prompt alone."""
+    def relevance(self, gate: Gate, keys: Sequence[Key], together: Sequence[int] | None = None) -> Tensor:
+        """Relevance of every item's question to every key, (items, keys), from the prompt alone.
+
+        Args:
+            together: positions of the cases whose items are asked, others are left at 0; None for all.
+        """
         found = torch.zeros(len(self.items), len(keys))
-        for batch in self._batches(range(len(self.items))):
-            features = router.reader.questions([self._question(i) for i in batch])
-            found[batch] = router.relevance(features, keys).cpu()
+        for batch in self._batches(self._wanted(together)):
+            features = gate.reader.questions([self._question(i) for i in batch])
+            found[batch] = gate.relevance(features, keys).cpu()
+        return found
+
+    def own_relevance(self, gate: Gate, keys: Sequence[Key]) -> Tensor:
+        """Relevance of every item's question to its own case's key, (items,), for gates too dear to ask of all."""
+        found = torch.zeros(len(self.items))
+        for places in split(range(len(self.items)), lambda i: self._own[i]).values():
+            features = gate.reader.questions([self._question(i) for i in places])
+            found[places] = gate.relevance(features, [keys[self._own[places[0]]]])[:, 0].cpu()
         return found
 
     def forced(self, edits: Sequence[Edit], together: Sequence[int] | None = None) -> Answers:
@@ -103,7 +116,7 @@ class Evaluator:
         Args:
             together: positions of the cases whose probes are asked; None for all.
         """
-        if not any(edit.deltas for edit in edits):
+        if all(edit.changes_nothing for edit in edits):
             return self.before
         return self._answers(self._wanted(together), {i: edits[own] for i, own in enumerate(self._own)})
 
@@ -149,10 +162,28 @@ class Evaluator:
         """Every item routed to its own case's edit: what an unrouted method does."""
         return list(self._own)
 
+    def own_column(self, relevance: Tensor) -> Tensor:
+        """What :meth:`own_relevance` gives, from what :meth:`relevance` gave for one key per case."""
+        return relevance[torch.arange(len(self._own)), torch.tensor(self._own)]
+
     def single_routes(self, relevance: Tensor, threshold: float) -> list[int]:
-        """Routes with each edit alone in the index."""
-        own = torch.tensor(self._own)
-        return torch.where(relevance[torch.arange(len(own)), own] >= threshold, own, -1).tolist()
+        """Routes with each edit alone in the index, from the relevance of every item to its own edit, (items,)."""
+        return torch.where(relevance >= threshold, torch.tensor(self._own), -1).tolist()
+
+    def joint_routes(
+        self, relevance: Tensor, edits: Sequence[Edit], together: Sequence[int], threshold: float
+    ) -> list[int]:
+        """Routes with the edits at positions ``together`` in one index.
+
+        Where several are one change of the model, a query that goes to it goes to its own case's edit.
+
+        Args:
+            relevance: to the members of the index, (items, len(together)).
+        """
+        members, chosen = torch.tensor(together), best(relevance, threshold)
+        routes = torch.where(chosen >= 0, members[chosen.clamp_min(0)], -1).tolist()
+        shared = [r >= 0 and edits[r].deltas is edits[o].deltas for r, o in zip(routes, self._own, strict=True)]
+        return [o if same else r for same, r, o in zip(shared, routes, self._own, strict=True)]
 
     def _wanted(self, together: Sequence[int] | None) -> list[int]:
         """Items to score; together, a locality probe that another edit answers has nothing to be compared with."""
@@ -179,8 +210,10 @@ class Evaluator:
     def _answers(self, places: Iterable[int], edits: Mapping[int, Edit] | None) -> Answers:
         answers = Answers()
         places = list(places)
-        texts = self._generate([self._question(i) for i in places], [edits[i] for i in places] if edits else None)
-        answers.texts = dict(zip(places, texts, strict=True))
+        chosen = [edits[i] for i in places] if edits else None
+        questions = [self._question(i) for i in places]
+        asked = [e.asked(q) for e, q in zip(chosen, questions, strict=True)] if chosen else questions
+        answers.texts = dict(zip(places, self._generate(asked, chosen), strict=True))
         if {"masked", "vlkeb"} & set(self.protocols):
             answers.forced = [self._force(batch, edits) for batch in self._batches(places)]
         return answers
@@ -208,11 +241,17 @@ class Evaluator:
     def _force(self, batch: list[int], edits: Mapping[int, Edit] | None) -> _Forced:
         questions = [self._question(i) for i in batch]
         told = [self.items[i][1].expected or self.before.texts.get(i) or "?" for i in batch]
-        inputs, labels = self.backbone.prompts.encode_answers(questions, told)
+        plain, labels = self.backbone.prompts.encode_answers(questions, told)
+        chosen, inputs = [edits[i] for i in batch] if edits else None, plain
+        if chosen and any(e.context or e.blind for e in chosen):
+            asked = [e.asked(q) for e, q in zip(chosen, questions, strict=True)]
+            inputs, _ = self.backbone.prompts.encode_answers(asked, told)
         inputs = inputs.to(self.backbone.device)
-        with self._under(inputs, [edits[i] for i in batch] if edits else None):
-            ids = topk_ids(self.backbone(**inputs, use_cache=False).logits, max(TOP_K.values()))
-        return _Forced(batch, ids.cpu(), labels, inputs["attention_mask"].cpu())
+        with self._under(inputs, chosen):
+            ids = topk_ids(self.backbone(**inputs, use_cache=False).logits, max(TOP_K.values())).cpu()
+        if inputs is not plain:
+            ids = _ends_aligned(ids, inputs["attention_mask"].cpu(), plain["attention_mask"].cpu())
+        return _Forced(batch, ids, labels, plain["attention_mask"].cpu())
 
     def _scores(self, protocol: str, after: Answers) -> dict[int, float]:
         """Score of every item that ``after`` answered: 1 is right, or unchanged."""
@@ -262,6 +301,20 @@ def _aligned(batch: _Forced, before: Mapping[int, tuple[_Forced, int]]) -> Tenso
         row = earlier.ids[n, :length]
         rows.append(torch.nn.functional.pad(row, (0, 0, 0, length - len(row))))
     return torch.stack(rows)
+
+
+def _ends_aligned(ids: Tensor, mask: Tensor, wanted: Tensor) -> Tensor:
+    """Predictions of rows with something added in front of, or taken from, them, put where they are without it.
+
+    Args:
+        ids: (batch, seq, k), right-padded as ``mask`` (batch, seq) says.
+        wanted: the mask without it, (batch, other seq).
+    """
+    found = ids.new_zeros(*wanted.shape, ids.shape[-1])
+    for row, (here, there) in enumerate(zip(mask.sum(1).tolist(), wanted.sum(1).tolist(), strict=True)):
+        shared = min(here, there)
+        found[row, there - shared : there] = ids[row, here - shared : here]
+    return found
 
 
 def _name(image: ImageSource | None) -> str:

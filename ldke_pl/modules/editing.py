@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from ldke_pl.data import EditRequest
 from ldke_pl.editors import Editor
-from ldke_pl.edits import Edit, n_bytes
+from ldke_pl.edits import Edit
 
 
 class EditingModule(L.LightningModule):
@@ -45,7 +45,7 @@ class EditingModule(L.LightningModule):
     def _log(self, edits: Sequence[Edit]) -> None:
         """One point per edit on its own axis: the trainer's step counter stands still while editing."""
         for index, edit in enumerate(edits, len(self.edits) + 1):
-            figures = {"edit/loss": edit.loss, "edit/steps": edit.steps, "edit/bytes": n_bytes(edit.deltas)}
+            figures = {"edit/loss": edit.loss, "edit/steps": edit.steps, "edit/bytes": edit.n_bytes}
             for logger in self.loggers:
                 logger.log_metrics({"edit/index": index, **figures}, step=index)
 

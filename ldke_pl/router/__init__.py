@@ -1,6 +1,6 @@
 """Routing: which edit, if any, a question belongs to. The Disentanglement Classifier, and a training-free fallback."""
 
-from ldke_pl.router.base import Key, Router, best
+from ldke_pl.router.base import Gate, Key, Router, best
 from ldke_pl.router.classifier import ClassifierRouter, PairClassifier
 from ldke_pl.router.features import FeatureReader, Features
 from ldke_pl.router.radius import RadiusRouter
@@ -10,6 +10,7 @@ __all__ = [
     "ClassifierRouter",
     "FeatureReader",
     "Features",
+    "Gate",
     "Key",
     "PairClassifier",
     "RadiusRouter",

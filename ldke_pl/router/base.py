@@ -6,29 +6,46 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ldke_pl.data import EditRequest
+from ldke_pl.data import EditRequest, Question
 from ldke_pl.router.features import FeatureReader, Features
 
 Key = dict[str, Tensor]
 """What a router knows one edit by: named fp32 tensors without batch dimension."""
 
 
-class Router(Protocol):
-    """Says how relevant queries are to edits.
+class Reader(Protocol):
+    """Reads what a gate looks at in a question, from the unedited model."""
+
+    def questions(self, questions: Sequence[Question]) -> Features:
+        """Features of questions."""
+
+
+class Gate(Protocol):
+    """Says how relevant queries are to edits: what an editing method may bring with it in place of the router.
 
     Args:
-        reader: reads the features that the router was made for.
+        reader: reads the features that the gate was made for.
         threshold: a query is routed to its most relevant edit if that relevance reaches the threshold.
     """
+
+    @property
+    def reader(self) -> Reader: ...
+
+    @property
+    def threshold(self) -> float: ...
+
+    def relevance(self, queries: Features, keys: Sequence[Key]) -> Tensor:
+        """Relevance of every query to every key, (queries, keys), in [0, 1]."""
+
+
+class Router(Gate, Protocol):
+    """A gate that knows an edit by its request alone, whatever method made it."""
 
     reader: FeatureReader
     threshold: float
 
     def keys(self, requests: Sequence[EditRequest]) -> list[Key]:
         """What each edit is known by from now on."""
-
-    def relevance(self, queries: Features, keys: Sequence[Key]) -> Tensor:
-        """Relevance of every query to every key, (queries, keys), in [0, 1]."""
 
 
 def stacked(keys: Sequence[Key]) -> Features:

@@ -8,8 +8,8 @@ from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
 
 from ldke_pl.config import EditConfig, EditorConfig
-from ldke_pl.editors import build_editor
-from ldke_pl.edits import Edit, n_bytes
+from ldke_pl.editors import Editor
+from ldke_pl.edits import Edit
 from ldke_pl.edits.artefact import Artefact, save_artefact
 from ldke_pl.errors import LDKEError
 from ldke_pl.metrics.evaluator import Evaluator
@@ -20,8 +20,8 @@ from ldke_pl.report.html import write_report
 from ldke_pl.report.tables import print_report
 from ldke_pl.router.store import describe, weights
 from ldke_pl.runtime.folder import write_metrics
-from ldke_pl.runtime.scoring import score
-from ldke_pl.runtime.session import Costs, Session, Timed, choose_sites, prepare
+from ldke_pl.runtime.scoring import Method
+from ldke_pl.runtime.session import Costs, Session, Timed, choose_sites, prepare, prepared_editor
 from ldke_pl.runtime.trainer import build_trainer
 
 FLOOR = "no_edit"
@@ -31,7 +31,7 @@ FLOOR = "no_edit"
 def run_edit(config: EditConfig) -> None:
     """Make and evaluate every edit with every method that the configuration names, and with none."""
     console = Console()
-    config.editor.setdefault(FLOOR, EditorConfig(cls="ldke_pl.editors.no_edit.NoEdit", routed=False))
+    config.editor.setdefault(FLOOR, EditorConfig(cls="ldke_pl.editors.no_edit.NoEdit", routing="none"))
     session = prepare(config, console)
     evaluator = Evaluator(session.backbone, session.cases, config.run.protocols, config.run.batch_size)
     with console.status(f"asking the unedited model {len(evaluator.items)} questions"):
@@ -42,20 +42,22 @@ def run_edit(config: EditConfig) -> None:
     rows: list[ProbeResult] = []
     for seed in config.run.seeds:
         for name, settings in config.editor.items():
-            edits = make_edits(session, name, settings, seed)
-            edits = [replace(e, key=k) for e, k in zip(edits, keys, strict=True)]
-            if settings.routed and seed == config.run.seeds[0]:
-                save_edits(session, name, [edits[i] for i in session.joint()])
+            editor, edits = make_edits(session, name, settings, seed)
+            if settings.routing == "shared":
+                edits = [replace(e, key=k) for e, k in zip(edits, keys, strict=True)]
+                if seed == config.run.seeds[0]:
+                    save_edits(session, name, [edits[i] for i in session.joint()])
             with console.status(f"{name}: asking every probe under its edit"):
-                rows += score(session, evaluator, name, seed, edits, relevance)
+                rows += Method(session, evaluator, name, editor, seed, edits, relevance).rows()
     finish(session, rows, agreement)
 
 
-def make_edits(session: Session, name: str, settings: EditorConfig, seed: int) -> list[Edit]:
-    """All edits of one method and seed, through Lightning's predict loop."""
+def make_edits(session: Session, name: str, settings: EditorConfig, seed: int) -> tuple[Editor, list[Edit]]:
+    """One method, and all its edits with one seed, through Lightning's predict loop."""
     config = session.config
-    sites = Timed(choose_sites(session, settings, seed))
-    module = EditingModule(build_editor(session.backbone, settings, sites), seed)
+    sites = Timed(choose_sites(session.backbone, settings, config.localizer, session.calibration, seed))
+    editor = prepared_editor(session, name, settings, sites)
+    module = EditingModule(editor, seed)
     trainer = build_trainer(
         config.trainer, session.folder, session.logger, inference_mode=False, callbacks=[RichProgressBar()]
     )
@@ -71,13 +73,13 @@ def make_edits(session: Session, name: str, settings: EditorConfig, seed: int) -
     costs.edits += len(module.edits)
     costs.seconds += module.seconds
     costs.localize += sites.seconds
-    costs.stored += sum(n_bytes(e.deltas) for e in module.edits)
-    return module.edits
+    costs.stored += sum(e.n_bytes for e in module.edits)
+    return editor, module.edits
 
 
 def save_edits(session: Session, name: str, edits: Sequence[Edit]) -> None:
     """Write the artefact of one method: ``edits/`` for the first, ``edits-<method>/`` for others."""
-    first = next((n for n, e in session.config.editor.items() if e.routed), name)
+    first = next((n for n, e in session.config.editor.items() if e.routing == "shared"), name)
     folder = session.folder / ("edits" if name == first else f"edits-{name}")
     artefact = Artefact(list(edits), describe(session.router), weights(session.router))
     save_artefact(folder, session.backbone, artefact)
@@ -93,7 +95,7 @@ def finish(session: Session, rows: Sequence[ProbeResult], agreement: float) -> N
     }
     for name in methods:
         methods[name] |= session.costs[name].figures()
-        if not config.editor[name].routed:
+        if config.editor[name].routing == "none":
             for mode in sizes:  # it goes everywhere: there is no decision to rate
                 methods[name].get(mode, {}).pop("router", None)
     metrics = {

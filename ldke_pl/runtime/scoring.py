@@ -1,68 +1,93 @@
 """Rows of one method: each edit alone, all of them together, and one after another."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ldke_pl.editors import JointEditor, build_editor
+from ldke_pl.editors import Editor, GatedEditor, JointEditor, SequentialEditor
 from ldke_pl.edits import Edit
 from ldke_pl.metrics.evaluator import Evaluator, Run
 from ldke_pl.metrics.results import ProbeResult
 from ldke_pl.metrics.summary import SEQUENCE
-from ldke_pl.router import best
-from ldke_pl.runtime.session import Session, choose_sites
+from ldke_pl.runtime.session import Session
 
 
-def score(
-    session: Session, evaluator: Evaluator, name: str, seed: int, edits: Sequence[Edit], relevance: Tensor
-) -> list[ProbeResult]:
-    """Rows of one method and seed in every mode."""
-    routed, threshold = session.config.editor[name].routed, session.router.threshold
-    unrouted = evaluator.forced(edits)
-    rows: list[ProbeResult] = []
-    if "single" in session.config.run.modes:
-        routes = evaluator.single_routes(relevance, threshold) if routed else evaluator.own_routes()
-        rows += evaluator.rows(Run(name, "single", seed), edits, unrouted, routes)
-    for mode, together, change in _together(session, name, seed, edits):
-        routes = joint_routes(relevance, together, threshold) if routed else evaluator.own_routes()
-        state, answers = edits, unrouted
-        if change is not None:
-            state = [change] * len(edits)
-            answers = evaluator.forced(state, together)
-        rows += evaluator.rows(Run(name, mode, seed), state, answers, routes, together)
-    return rows
+@dataclass
+class Method:
+    """One method and the edits that it made with one seed, each alone.
 
-
-def _together(
-    session: Session, name: str, seed: int, edits: Sequence[Edit]
-) -> Iterator[tuple[str, list[int], Edit | None]]:
-    """Modes in which several edits are in force: their name, positions of the edits, and the change of the model.
-
-    The change is None where the edits stay apart, because they are routed or empty.
+    Args:
+        relevance: of every item to every request by the run's router, (items, requests).
     """
-    members, sizes, settings = session.joint(), session.sizes(), session.config.editor[name]
-    joint = bool(members) and "joint" in session.config.run.modes
-    names = [f"{SEQUENCE}_{size}" for size in sizes]
-    if settings.routed or not any(edit.deltas for edit in edits):
-        yield from [("joint", members, None)] if joint else []
-        yield from ((mode, members[:size], None) for mode, size in zip(names, sizes, strict=True))
-        return
-    editor = build_editor(session.backbone, settings, choose_sites(session, settings, seed))
-    if not isinstance(editor, JointEditor):
-        return
-    requests = [session.requests[i] for i in members]
-    if joint:
-        yield "joint", members, editor.edit_together(requests, seed=seed)
-    if sizes:
-        changes = editor.edit_in_sequence(requests, sizes, seed=seed)
-        for mode, size, change in zip(names, sizes, changes, strict=True):
-            yield mode, members[:size], change
 
+    session: Session
+    evaluator: Evaluator
+    name: str
+    editor: Editor
+    seed: int
+    edits: Sequence[Edit]
+    relevance: Tensor
 
-def joint_routes(relevance: Tensor, together: Sequence[int], threshold: float) -> list[int]:
-    """Routes with the edits at positions ``together`` in one index."""
-    members = torch.tensor(together)
-    chosen = best(relevance[:, members], threshold)
-    routes: list[int] = torch.where(chosen >= 0, members[chosen.clamp_min(0)], -1).tolist()
-    return routes
+    def rows(self) -> Iterator[ProbeResult]:
+        """Rows of every mode."""
+        unrouted = self.evaluator.forced(self.edits)
+        if "single" in self.session.config.run.modes:
+            yield from self.evaluator.rows(self._run("single"), self.edits, unrouted, self._single())
+        for mode, together, changed in self._together():
+            state, answers = self.edits, unrouted
+            if changed is not None:
+                state = [*self.edits]
+                for place, edit in zip(together, changed, strict=True):
+                    state[place] = edit
+                answers = self.evaluator.forced(state, together)
+            routes = self._joint(state, together)
+            yield from self.evaluator.rows(self._run(mode), state, answers, routes, together)
+
+    def _run(self, mode: str) -> Run:
+        return Run(self.name, mode, self.seed)
+
+    def _together(self) -> Iterator[tuple[str, list[int], list[Edit] | None]]:
+        """Modes in which several edits are in force: name, positions of the edits, and what has become of them.
+
+        None stands for edits that stay what they are alone: those that something routes, and empty ones.
+        """
+        members, sizes = self.session.joint(), self.session.sizes()
+        modes = [("joint", members)] if members and "joint" in self.session.config.run.modes else []
+        sequence = [(f"{SEQUENCE}_{size}", members[:size]) for size in sizes]
+        requests = [self.session.requests[i] for i in members]
+        if isinstance(self.editor, JointEditor):
+            for mode, chosen in modes if isinstance(self.editor, SequentialEditor) else modes + sequence:
+                edits = [self.edits[i] for i in chosen]
+                yield mode, chosen, self.editor.edit_together(requests[: len(chosen)], edits, seed=self.seed)
+        elif self._routing != "none" or all(edit.changes_nothing for edit in self.edits):
+            yield from ((mode, chosen, None) for mode, chosen in modes + sequence)
+        if isinstance(self.editor, SequentialEditor) and sizes:
+            states = self.editor.edit_in_sequence(requests, sizes, seed=self.seed)
+            yield from ((mode, chosen, edits) for (mode, chosen), edits in zip(sequence, states, strict=True))
+
+    @property
+    def _routing(self) -> str:
+        return self.session.config.editor[self.name].routing
+
+    def _single(self) -> list[int]:
+        """Where every item goes with its own case's edit alone in force."""
+        if self._routing == "none":
+            return self.evaluator.own_routes()
+        if isinstance(self.editor, GatedEditor) and self._routing == "own":
+            gate = self.editor.gate
+            relevance = self.evaluator.own_relevance(gate, [edit.key for edit in self.edits])
+            return self.evaluator.single_routes(relevance, gate.threshold)
+        return self.evaluator.single_routes(self.evaluator.own_column(self.relevance), self.session.router.threshold)
+
+    def _joint(self, state: Sequence[Edit], together: Sequence[int]) -> list[int]:
+        """Where every item goes with the edits at positions ``together`` in force."""
+        if self._routing == "none":
+            return self.evaluator.own_routes()
+        if isinstance(self.editor, GatedEditor) and self._routing == "own":
+            gate = self.editor.gate
+            relevance = self.evaluator.relevance(gate, [state[i].key for i in together], together)
+            return self.evaluator.joint_routes(relevance, state, together, gate.threshold)
+        relevance = self.relevance[:, torch.tensor(together)]
+        return self.evaluator.joint_routes(relevance, state, together, self.session.router.threshold)

@@ -9,10 +9,11 @@ from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
 from ldke_pl.backbone import Backbone, load_backbone
-from ldke_pl.backbone.load import ATLAS_ROUTER
-from ldke_pl.config import EditConfig, EditorConfig
+from ldke_pl.backbone.load import ATLAS_FOLDER, ATLAS_ROUTER
+from ldke_pl.config import EditConfig, EditorConfig, LocalizerConfig
 from ldke_pl.data import EditCase, EditRequest, Question
-from ldke_pl.editors import Sites
+from ldke_pl.editors import Editor, GatedEditor, Sites, TrainedEditor, build_editor
+from ldke_pl.editors.store import load_trained
 from ldke_pl.errors import ConfigError, EditError, LDKEError
 from ldke_pl.localize import Calibration, build_localizer
 from ldke_pl.router import FeatureReader, RadiusRouter, Router, load_router
@@ -132,12 +133,28 @@ def check_questions(backbone: Backbone, cases: Sequence[EditCase]) -> None:
             raise EditError(f"{case.case_id}: {fault.message}", fault.hint) from fault
 
 
-def choose_sites(session: Session, settings: EditorConfig, seed: int) -> Sites:
+def choose_sites(
+    backbone: Backbone, settings: EditorConfig, localizer: LocalizerConfig, calibration: Calibration, seed: int
+) -> Sites:
     """The localizer, or the fixed site that the method's settings name."""
-    localizer = session.config.localizer
-    if settings.sites == "localized":
-        return build_localizer(session.backbone, localizer, session.calibration, seed)
     if settings.sites in ("last", "middle", "all", "random"):
-        return build_localizer(session.backbone, replace(localizer, name=settings.sites), session.calibration, seed)
-    fixed = replace(localizer, name="fixed", site=settings.sites)
-    return build_localizer(session.backbone, fixed, session.calibration, seed)
+        localizer = replace(localizer, name=settings.sites)
+    elif settings.sites != "localized":
+        localizer = replace(localizer, name="fixed", site=settings.sites)
+    return build_localizer(backbone, localizer, calibration, seed)
+
+
+def prepared_editor(session: Session, name: str, settings: EditorConfig, sites: Sites) -> Editor:
+    """A method that is ready to edit: with what it was trained to, where it needs that.
+
+    Raises:
+        ConfigError: it has no gate of its own, but is to use one.
+        ArtefactError: it was not trained for this model.
+    """
+    editor = build_editor(session.backbone, settings, sites)
+    if settings.routing == "own" and not isinstance(editor, GatedEditor):
+        raise ConfigError(f"{settings.cls} has no gate of its own.", f"set editor.{name}.routing=shared, or none")
+    if isinstance(editor, TrainedEditor):
+        kept = ATLAS_FOLDER / "editors" / name if session.config.model.name == "atlas" else None
+        load_trained(editor, settings.cls, session.backbone, Path(settings.weights) if settings.weights else kept)
+    return editor

@@ -28,13 +28,17 @@ from ldke_pl.router import ClassifierRouter, FeatureReader, best, save_router
 from ldke_pl.runtime.data import held_out_entities, load_cases
 from ldke_pl.runtime.folder import build_logger, commit, open_run, write_metrics
 from ldke_pl.runtime.trainer import build_trainer
+from ldke_pl.runtime.training_editors import needs_training, run_train_editors
 
 log = logging.getLogger(__name__)
 VALIDATION = "router-val"
 
 
 def run_train(config: TrainConfig) -> None:
-    """Fit, calibrate, evaluate on the validation split, save to ``<run>/router``."""
+    """Fit, calibrate, evaluate on validation, save to ``<run>/router``; or train what another method brings with it."""
+    if needs_training(config):
+        run_train_editors(config)
+        return
     start = time.perf_counter()
     folder = open_run(config, "train")
     L.seed_everything(config.run.seeds[0], verbose=False)

@@ -118,7 +118,9 @@ def test_fine_tuning_writes_one_full_matrix(backbone: Backbone, config: EditorCo
 
 
 def test_fine_tuning_together_writes_all_requests_into_one_edit(backbone: Backbone, config: EditorConfig) -> None:
-    edits = [FineTune(backbone, replace(config, steps=n, batch_size=2), low).edit_together(TEXTS[:3]) for n in (1, 6)]
+    edits = [
+        FineTune(backbone, replace(config, steps=n, batch_size=2), low).edit_together(TEXTS[:3], [])[0] for n in (1, 6)
+    ]
     prompts, losses = backbone.prompts, []
     for edit in edits:
         assert [len(delta.factors) for delta in edit.deltas.values()] == [1]

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ldke_pl.backbone import CONNECTOR, Backbone
 from ldke_pl.data import Question
-from ldke_pl.edits import BASE_ROW, Delta, Deltas, applied, n_bytes
+from ldke_pl.edits import BASE_ROW, Delta, Deltas, applied
+from ldke_pl.edits.deltas import n_bytes
 
 LOW, HIGH = "decoder.1", "decoder.6"
 

@@ -1,0 +1,56 @@
+"""What ``train.py editor=NAME`` does for a method with parameters of its own: fit them on other edits, save them."""
+
+import time
+
+import lightning as L
+from rich.console import Console
+
+from ldke_pl.backbone import Backbone, load_backbone
+from ldke_pl.config import EditorConfig, LocalizerConfig, TrainConfig
+from ldke_pl.editors import Editor, TrainedEditor, build_editor
+from ldke_pl.editors.store import save_trained
+from ldke_pl.errors import ConfigError
+from ldke_pl.localize import Calibration
+from ldke_pl.modules.meta import MetaModule
+from ldke_pl.modules.pairs import without_relations
+from ldke_pl.modules.router import case_loader
+from ldke_pl.runtime.data import load_cases
+from ldke_pl.runtime.folder import build_logger, open_run
+from ldke_pl.runtime.session import choose_sites
+from ldke_pl.runtime.trainer import build_trainer
+
+
+def run_train_editors(config: TrainConfig) -> None:
+    """Fit every method that ``config.editor`` names on the training split, and write each to ``<run>/NAME``."""
+    folder = open_run(config, "train")
+    console = Console()
+    device = build_trainer(config.trainer, folder, logger=False).strategy.root_device
+    backbone = load_backbone(config.model, device)
+    editors = {name: _trained(backbone, name, settings) for name, settings in config.editor.items()}
+    cases = without_relations(load_cases(config.data), set(config.router.held_out_relations))
+    for name, editor in editors.items():
+        start, settings, seed = time.perf_counter(), config.editor[name], config.run.seeds[0]
+        L.seed_everything(seed, verbose=False)
+        trainer = build_trainer(
+            config.trainer, folder, build_logger(config.logger, folder),
+            max_steps=settings.train_steps, gradient_clip_val=1.0, log_every_n_steps=20,
+        )  # fmt: skip
+        module = MetaModule(editor, cases, settings.train_lr, settings.train_steps, seed)
+        trainer.fit(module, case_loader(len(cases), settings.train_steps, settings.train_batch, seed))
+        if trainer.is_global_zero:
+            save_trained(editor, settings.cls, backbone, folder / name)
+            seconds = time.perf_counter() - start
+            console.print(f"{name}: {settings.train_steps} steps in {seconds:.0f} s; saved to {folder / name}")
+
+
+def needs_training(config: TrainConfig) -> bool:
+    """Whether a method is named that has parameters of its own; what others share is the router."""
+    return any(settings.routing != "shared" for settings in config.editor.values())
+
+
+def _trained(backbone: Backbone, name: str, settings: EditorConfig) -> TrainedEditor:
+    sites = choose_sites(backbone, settings, LocalizerConfig(), Calibration(), seed=0)
+    editor: Editor = build_editor(backbone, settings, sites)
+    if not isinstance(editor, TrainedEditor):
+        raise ConfigError(f"{name} has nothing to train.", "name methods that have, such as editor=mend")
+    return editor
