@@ -6,10 +6,10 @@ seeds and groups alike. What does not apply is absent, never 0 or 1.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from ldke_pl.data.records import AVERAGED_KINDS, ProbeKind
-from ldke_pl.metrics.grouping import AVERAGE, IntervalDict, Resampling, as_dict, by_group, clusters, split
+from ldke_pl.metrics.grouping import ALL, AVERAGE, IntervalDict, Resampling, as_dict, by_group, clusters, split
 from ldke_pl.metrics.results import ProbeResult
 from ldke_pl.metrics.routing import RouterFigures, has_edit, router_summary
 from ldke_pl.metrics.statistics import average_bootstrap, cluster_bootstrap
@@ -70,6 +70,31 @@ def summarise(
             figures["router"]["index_size"] = index_sizes[mode]
         methods.setdefault(method, {})[mode] = figures
     return methods
+
+
+def flat_figures(methods: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Headline figures under one name each, for loggers and sweeps: ``ldke/single/all/portability_1``.
+
+    ``ldke/average`` is the mean of the method's ``average`` over its modes; ``ldke/joint/router/fpr`` is a router's.
+
+    Args:
+        methods: as :func:`summarise` returns them, costs of the methods among them or not.
+    """
+    found: dict[str, float] = {}
+    for method, modes in methods.items():
+        averages = []
+        for mode, figures in modes.items():
+            if not isinstance(figures, Mapping):
+                continue
+            headline: Mapping[str, ByKind] = next(iter(figures.get("protocol", {}).values()), {})
+            for group, kinds in headline.items():
+                found |= {f"{method}/{mode}/{group}/{kind}": interval["value"] for kind, interval in kinds.items()}
+            averages += [headline[ALL][AVERAGE]["value"]] if AVERAGE in headline.get(ALL, {}) else []
+            rates = figures.get("router", {})
+            found |= {f"{method}/{mode}/router/{k}": rates[k] for k in ("tpr", "fpr", "misroute") if k in rates}
+        if averages:
+            found[f"{method}/average"] = sum(averages) / len(averages)
+    return found
 
 
 def _summarise_mode(rows: Sequence[ProbeResult], options: Resampling) -> ModeSummary:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 
 from ldke_pl.config import EditConfig, EditorConfig
@@ -14,7 +15,7 @@ from ldke_pl.edits.artefact import Artefact, save_artefact
 from ldke_pl.errors import LDKEError
 from ldke_pl.metrics.evaluator import Evaluator
 from ldke_pl.metrics.results import ProbeResult, write_results
-from ldke_pl.metrics.summary import SEQUENCE, summarise
+from ldke_pl.metrics.summary import SEQUENCE, flat_figures, summarise
 from ldke_pl.modules.editing import EditingModule, request_loader
 from ldke_pl.report.html import write_report
 from ldke_pl.report.tables import print_report
@@ -104,6 +105,8 @@ def finish(session: Session, rows: Sequence[ProbeResult], agreement: float) -> N
     }  # fmt: skip
     write_results(session.folder / "results.csv", rows)
     write_metrics(session.folder, metrics)
+    if isinstance(session.logger, WandbLogger):  # a sweep judges runs by these
+        session.logger.log_metrics(flat_figures(methods))
     write_report(session.folder / "report.html", metrics, rows, title=f"Edits of {config.model.name}")
     print_report(metrics, session.console)
     session.console.print(f"report: {session.folder / 'report.html'}")

@@ -1,0 +1,1 @@
+"""Sweeps without an account: a W&B sweep file, run offline."""

@@ -1,0 +1,188 @@
+"""The search of a sweep file: what is tried, run by run, and what did best. Optuna chooses."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import yaml
+from optuna.samplers import BaseSampler, GridSampler, RandomSampler, TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
+from optuna.trial import Trial, TrialState
+from rich.console import Console
+
+from ldke_pl.config import CONF_DIR
+from ldke_pl.errors import ConfigError
+from ldke_pl.metrics.summary import flat_figures
+
+USAGE = "python -m ldke_pl.sweep FILE [folder=DIR] [count=N] [key=value ...]"
+"""How the command is called."""
+
+ROOT = CONF_DIR.parent
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep file.
+
+    Args:
+        program: the command of a run, a file of the repository.
+        method: "grid", "random" or "bayes".
+        metric: name of the figure to judge by, as in :func:`~ldke_pl.metrics.summary.flat_figures`.
+        maximize: whether more of it is better.
+        fixed: values that every run has, as the command line takes them.
+        choices: texts to choose from, per key.
+        ranges: rule with ``min``, ``max`` and perhaps ``distribution``, per key.
+        cap: most runs, or None.
+    """
+
+    program: str
+    method: str
+    metric: str
+    maximize: bool
+    fixed: dict[str, str]
+    choices: dict[str, list[str]]
+    ranges: dict[str, dict[str, Any]]
+    cap: int | None
+
+
+def read_sweep(path: Path) -> Sweep:
+    """Read a W&B sweep file.
+
+    Raises:
+        ConfigError: it cannot be read, or lacks something.
+    """
+    try:
+        told = yaml.safe_load(path.read_text(encoding="utf-8"))
+        parameters: Mapping[str, Mapping[str, Any]] = told["parameters"]
+        sweep = Sweep(
+            program=told["program"],
+            method=told["method"],
+            metric=told["metric"]["name"],
+            maximize=told["metric"].get("goal", "minimize") == "maximize",
+            fixed={k: _text(rule["value"]) for k, rule in parameters.items() if "value" in rule},
+            choices={k: [_text(v) for v in rule["values"]] for k, rule in parameters.items() if "values" in rule},
+            ranges={k: dict(rule) for k, rule in parameters.items() if "min" in rule and "max" in rule},
+            cap=told.get("run_cap"),
+        )
+    except OSError as fault:
+        raise ConfigError(f"The sweep file {path} cannot be read: {fault}", f"usage: {USAGE}") from fault
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as fault:
+        hint = "it needs program, method, metric.name and parameters, as conf/sweep/threshold.yaml has them"
+        raise ConfigError(f"{path} is no sweep file: {type(fault).__name__} {fault}", hint) from fault
+    left = [k for k in parameters if k not in {**sweep.fixed, **sweep.choices, **sweep.ranges}]
+    if left:
+        raise ConfigError(f"{path} does not say what {', '.join(left)} may be.", "give value, values, or min and max")
+    if sweep.method not in ("grid", "random", "bayes") or (sweep.method == "grid" and sweep.ranges):
+        raise ConfigError(f"{path} has method {sweep.method!r}.", "use grid with values alone, random or bayes")
+    return sweep
+
+
+def run_sweep(sweep: Sweep, arguments: Mapping[str, str], folder: Path, count: int | None) -> None:
+    """Make every run that is still to be made, and write down which did best.
+
+    Raises:
+        ConfigError: no run was finished, or the file has another search than the one that the folder was begun with.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    console = Console()
+    study = _study(sweep, folder)
+    total = count or sweep.cap or (_size(sweep) if sweep.method == "grid" else 20)
+    for stale in study.get_trials(states=(TrialState.RUNNING,)):
+        # The run was killed: it is made again.
+        study.tell(stale.number, state=TrialState.FAIL)
+        study.enqueue_trial(stale.params)
+    while len(study.get_trials(states=(TrialState.COMPLETE,))) < total:
+        trial = study.ask()
+        value = _run(sweep, _chosen(sweep, trial), arguments, folder / f"{trial.number:03d}", console)
+        study.tell(trial, value, state=None if value is not None else TrialState.FAIL)
+        if value is None and len(study.get_trials(states=(TrialState.FAIL,))) > total:
+            break
+    _report(sweep, study, folder, console)
+
+
+def _study(sweep: Sweep, folder: Path) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    samplers: dict[str, BaseSampler] = {
+        "grid": GridSampler(sweep.choices, seed=0),
+        "random": RandomSampler(seed=0),
+        "bayes": TPESampler(seed=0),
+    }
+    storage = JournalStorage(JournalFileBackend(str(folder / "study.log")))
+    direction = StudyDirection.MAXIMIZE if sweep.maximize else StudyDirection.MINIMIZE
+    name = f"{sweep.metric}, {sweep.method}"
+    known = optuna.get_all_study_names(storage)
+    if known and name not in known:
+        raise ConfigError(f"{folder} holds another search ({known[0]}).", "give another folder=")
+    return optuna.create_study(
+        storage=storage, sampler=samplers[sweep.method], study_name=name, direction=direction, load_if_exists=True
+    )
+
+
+def _size(sweep: Sweep) -> int:
+    size = 1
+    for values in sweep.choices.values():
+        size *= len(values)
+    return size
+
+
+def _chosen(sweep: Sweep, trial: Trial) -> dict[str, str]:
+    """What a run is to try, as the command line takes it."""
+    chosen = {key: str(trial.suggest_categorical(key, values)) for key, values in sweep.choices.items()}
+    for key, rule in sweep.ranges.items():
+        low, high, log = rule["min"], rule["max"], "log" in str(rule.get("distribution", ""))
+        if isinstance(low, int) and isinstance(high, int):
+            chosen[key] = str(trial.suggest_int(key, low, high, log=log))
+        else:
+            chosen[key] = f"{trial.suggest_float(key, float(low), float(high), log=log):.6g}"
+    return chosen
+
+
+def _run(
+    sweep: Sweep, chosen: Mapping[str, str], arguments: Mapping[str, str], folder: Path, console: Console
+) -> float | None:
+    """Make one run; its figure, or None if it failed."""
+    values = {**sweep.fixed, "logger": "none", **chosen, **arguments, "run.dir": str(folder)}
+    told = [f"{key}={value}" for key, value in values.items()]
+    console.print(f"{folder.name}: {' '.join(f'{k}={v}' for k, v in chosen.items())}", highlight=False)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / sweep.program), *told], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        console.print(f"  failed:\n{(done.stderr or done.stdout)[-2000:]}", style="red", markup=False, highlight=False)
+        return None
+    found = flat_figures(json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["methods"])
+    if sweep.metric not in found:
+        some = ", ".join(list(found)[:8])
+        raise ConfigError(f"A run has no figure {sweep.metric!r}.", f"name one of its figures, such as {some}")
+    console.print(f"  {sweep.metric} {found[sweep.metric]:.4f}", highlight=False)
+    return found[sweep.metric]
+
+
+def _report(sweep: Sweep, study: optuna.Study, folder: Path, console: Console) -> None:
+    finished = study.get_trials(states=(TrialState.COMPLETE,))
+    if not finished:
+        raise ConfigError("No run of the sweep was finished.", "mend what the runs complained of, and start it again")
+    keys = [*sweep.choices, *sweep.ranges]
+    with (folder / "sweep.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["run", *keys, sweep.metric])
+        for trial in finished:
+            writer.writerow([f"{trial.number:03d}", *(trial.params[k] for k in keys), f"{trial.value:.6f}"])
+    best = study.best_trial
+    shutil.copy(folder / f"{best.number:03d}" / "config.yaml", folder / "best.yaml")
+    told = " ".join(f"{k}={v}" for k, v in best.params.items())
+    console.print(f"best of {len(finished)}: {told}, {sweep.metric} {best.value:.4f}; see {folder / 'sweep.csv'}")
+
+
+def _text(value: object) -> str:
+    """A value as ``key=value`` takes it."""
+    return value if isinstance(value, str) else json.dumps(value)
