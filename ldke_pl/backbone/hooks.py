@@ -27,17 +27,20 @@ def forward_hooks(hooks: Iterable[tuple[nn.Module, Hook]]) -> Iterator[None]:
 
 
 @contextmanager
-def captured(modules: Mapping[str, nn.Module], *, keep_graph: bool = False) -> Iterator[dict[str, Tensor]]:
+def captured(
+    modules: Mapping[str, nn.Module], *, keep_graph: bool = False, inputs: bool = False
+) -> Iterator[dict[str, Tensor]]:
     """Collect the outputs of ``modules`` by name during the forward passes inside; a later pass replaces an earlier.
 
     Args:
         keep_graph: keep the outputs in the autograd graph, which begins at the lowest of them if not before.
+        inputs: collect what goes into the modules instead.
     """
     outputs: dict[str, Tensor] = {}
 
     def recorder(name: str) -> Hook:
-        def record(_module: nn.Module, _inputs: tuple[Any, ...], output: Any) -> None:
-            tensor = first_tensor(output)
+        def record(_module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
+            tensor = first_tensor(given if inputs else output)
             if keep_graph and not tensor.requires_grad:
                 # Every weight is frozen, so that something has to begin the graph.
                 tensor.requires_grad_(True)

@@ -191,6 +191,11 @@ class Prompts:
         return self.grammar.last_question(input_ids, attention_mask)
 
 
+def prompt_ends(labels: Tensor) -> Tensor:
+    """Position of the last prompt token in each row of :meth:`Prompts.encode_answers`, (batch,) long."""
+    return (labels != IGNORE).int().argmax(1) - 1
+
+
 def per_token(batch: Mapping[str, Any]) -> list[str]:
     """Names of the tensors that say something of each token, (batch, seq, ...)."""
     shape = batch["input_ids"].shape

@@ -84,8 +84,8 @@ def load_artefact(folder: Path, backbone: Backbone) -> Artefact:
     """
     config = read_config(folder)
     _check_base(folder, backbone, config["base"])
-    deltas, router = _read(folder / DELTAS), _read(folder / ROUTER)
-    edits = [_edit(entry, deltas, router, backbone, folder) for entry in config["edits"]]
+    deltas, router = _by_layer(_read(folder / DELTAS)), _read(folder / ROUTER)
+    edits = [_edit(e, deltas.get(e.get("edit_id", ""), {}), router, backbone, folder) for e in config["edits"]]
     state = {n.removeprefix("router|"): t for n, t in router.items() if n.startswith("router|")}
     return Artefact(edits, config["router"], state)
 
@@ -133,41 +133,52 @@ def _delta_tensors(edits: Sequence[Edit]) -> dict[str, Tensor]:
             for i, factor in enumerate(delta.factors):
                 tensors[f"{edit.edit_id}|{name}|{i}"] = factor
             if delta.bias is not None:
-                tensors[f"{edit.edit_id}|{name}|bias"] = delta.bias
+                tensors[f"{edit.edit_id}|{name}|{'value' if delta.replaces else 'bias'}"] = delta.bias
     return tensors
 
 
+def _by_layer(tensors: dict[str, Tensor]) -> dict[str, dict[str, dict[str, Tensor]]]:
+    """The inverse of :func:`_delta_tensors`: edit -> linear layer -> part of its delta."""
+    found: dict[str, dict[str, dict[str, Tensor]]] = {}
+    for path, tensor in tensors.items():
+        edit, _, rest = path.partition("|")
+        name, _, part = rest.rpartition("|")
+        found.setdefault(edit, {}).setdefault(name, {})[part] = tensor
+    return found
+
+
 def _edit(
-    entry: dict[str, Any], tensors: dict[str, Tensor], keys: dict[str, Tensor], backbone: Backbone, folder: Path
+    entry: dict[str, Any], held: dict[str, dict[str, Tensor]], keys: dict[str, Tensor], backbone: Backbone, folder: Path
 ) -> Edit:
     try:
-        slots = {n: m for site in entry["sites"] for n, m in backbone.sites[site].slots.items()}
-        held = {n: m for n, m in slots.items() if f"{entry['edit_id']}|{n}|0" in tensors}
-        if slots and not held:
+        if not backbone.sites.keys() >= {*entry["sites"]}:
+            raise KeyError(f"sites {entry['sites']}")
+        if entry["sites"] and not held:
             raise KeyError("its deltas")
-        deltas = {
-            n: _delta(f"{entry['edit_id']}|{n}", tensors, (m.out_features, m.in_features)) for n, m in held.items()
-        }
+        slots = {n: backbone.slot(n) for n in held}
+        deltas = {n: _delta(n, held[n], (m.out_features, m.in_features)) for n, m in slots.items()}
         key = {n: keys[f"key|{entry['edit_id']}|{n}"] for n in entry["key"]}
         rest = {n: entry[n] for n in ("edit_id", "prompt", "target", "loss", "steps", "supersedes")}
         told = {n: entry[n] for n in ("context", "blind") if n in entry}
         return Edit(**rest, **told, sites=tuple(entry["sites"]), deltas=deltas, key=key)
-    except (KeyError, ValueError, TypeError) as fault:
+    except (AttributeError, KeyError, ValueError, TypeError) as fault:
         raise ArtefactError(
             f"Edit {entry.get('edit_id', '?')!r} in {folder} is damaged: {fault}", "restore the folder from a copy"
         ) from fault
 
 
-def _delta(prefix: str, tensors: dict[str, Tensor], shape: tuple[int, int]) -> Delta:
-    factors = [tensors[f"{prefix}|{i}"] for i in range(2) if f"{prefix}|{i}" in tensors]
+def _delta(name: str, parts: dict[str, Tensor], shape: tuple[int, int]) -> Delta:
+    if not all(torch.isfinite(part).all() for part in parts.values()):
+        raise ValueError(f"{name} holds values that are not numbers")
+    if "value" in parts:
+        if parts["value"].shape != (1, shape[0]):
+            raise ValueError(f"{name} has a value of shape {tuple(parts['value'].shape)}, not {(1, shape[0])}")
+        return Delta((), parts["value"], replaces=True)
+    factors = [parts["0"], parts["1"]] if "1" in parts else [parts["0"]]
     product = (factors[-1].shape[0], factors[0].shape[1])
     if product != shape or (len(factors) == 2 and factors[1].shape[1] != factors[0].shape[0]):
-        raise ValueError(
-            f"{prefix} has shapes {[tuple(f.shape) for f in factors]}, which do not fit a layer of {shape}"
-        )
-    if not all(torch.isfinite(f).all() for f in factors):
-        raise ValueError(f"{prefix} holds values that are not numbers")
-    return Delta(tuple(factors), tensors.get(f"{prefix}|bias"))
+        raise ValueError(f"{name} has shapes {[tuple(f.shape) for f in factors]}, which do not fit a layer of {shape}")
+    return Delta(tuple(factors), parts.get("bias"))
 
 
 def _write(path: Path, tensors: dict[str, Tensor]) -> None:

@@ -29,10 +29,12 @@ class Delta:
         factors: matrices whose product is added to the weight: ``(down, up)`` of shapes (rank, in) and (out, rank)
             for a low-rank delta, ``(weight,)`` of shape (out, in) for a full one.
         bias: added to the output, (1, out) or one row per position (seq, out); None for no such term.
+        replaces: there are no factors, and ``bias``, (1, out), takes the place of the output at the last prompt token.
     """
 
     factors: tuple[Tensor, ...]
     bias: Tensor | None = None
+    replaces: bool = False
 
     def tensors(self) -> tuple[Tensor, ...]:
         return self.factors if self.bias is None else (*self.factors, self.bias)
@@ -49,6 +51,7 @@ def applied(
     rows: Tensor,
     images: Tensor | None = None,
     sizes: Tensor | None = None,
+    ends: Tensor | None = None,
 ) -> Iterator[None]:
     """Run the forward passes inside with row b under ``deltas[rows[b]]``.
 
@@ -62,6 +65,8 @@ def applied(
             None if no row has a picture.
         sizes: relative number of vectors that each picture has at the connector, (pictures,) long; None if all have
             as many.
+        ends: position of the last prompt token per row, (batch,) long, for deltas that replace it. None for what
+            ``generate`` does: prompts end where a pass does, and a pass of one position goes on with an answer.
     """
     connector = backbone.sites[CONNECTOR].slots
     hooks = []
@@ -76,7 +81,12 @@ def applied(
         chosen = local[numbers.cpu()].to(backbone.device)
         if (chosen >= 0).any():
             slot, shares = backbone.slot(name), sizes if name in connector else None
-            hooks.append((slot.module, _adds([deltas[i][name] for i in members], chosen, shares, slot.after)))
+            chosen_from = [deltas[i][name] for i in members]
+            if chosen_from[0].replaces:
+                hook = _replaces(chosen_from, chosen, ends)
+            else:
+                hook = _adds(chosen_from, chosen, shares, slot.after)
+            hooks.append((slot.module, hook))
     with forward_hooks(hooks):
         yield
 
@@ -111,6 +121,24 @@ def _adds(deltas: Sequence[Delta], chosen: Tensor, sizes: Tensor | None, after: 
         return torch.cat(summed).reshape(output.shape)
 
     return add
+
+
+def _replaces(deltas: Sequence[Delta], chosen: Tensor, ends: Tensor | None) -> Hook:
+    """A forward hook that puts each chosen row's value in the place of the output at its last prompt token."""
+    values = torch.stack([d.bias for d in deltas if d.bias is not None]).to(chosen.device)
+    where = (chosen >= 0).nonzero().squeeze(1)
+
+    def replace(_module: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        length = output.shape[1] if output.ndim == 3 else len(output) // len(chosen)
+        if ends is None and length == 1:
+            return output
+        at = torch.full_like(where, length - 1) if ends is None else ends.to(chosen.device)[where]
+        # (rows, copies of a row, positions, out)
+        written = output.reshape(len(chosen), -1, length, output.shape[-1]).clone()
+        written[where, :, at] = values[chosen[where]].to(output.dtype)
+        return written.reshape(output.shape)
+
+    return replace
 
 
 def _stack(deltas: Sequence[Delta], device: torch.device) -> list[Tensor]:

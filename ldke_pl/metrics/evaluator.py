@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ldke_pl.backbone import Backbone
 from ldke_pl.backbone.forward import greedy_answers
+from ldke_pl.backbone.prompts import prompt_ends
 from ldke_pl.data import EditCase, ImageSource, Probe, Question, scored_together
 from ldke_pl.edits import Edit, applied
 from ldke_pl.metrics.functional import exact_match, token_accuracy, top1_agreement, topk_agreement, topk_ids
@@ -230,24 +231,27 @@ class Evaluator:
                     texts[i] = text
         return texts
 
-    def _under(self, inputs: Mapping[str, Any], edits: Sequence[Edit] | None) -> AbstractContextManager[None]:
+    def _under(
+        self, inputs: Mapping[str, Any], edits: Sequence[Edit] | None, ends: Tensor | None = None
+    ) -> AbstractContextManager[None]:
         """Run row b of a batch of model inputs under ``edits[b]``."""
         if not edits:
             return nullcontext()
         rows, pictures = torch.arange(len(edits)), self.backbone.prompts.pictures(inputs)
-        return applied(self.backbone, [e.deltas for e in edits], rows, pictures.numbered(rows), pictures.sizes)
+        return applied(self.backbone, [e.deltas for e in edits], rows, pictures.numbered(rows), pictures.sizes, ends)
 
     @torch.no_grad()
     def _force(self, batch: list[int], edits: Mapping[int, Edit] | None) -> _Forced:
         questions = [self._question(i) for i in batch]
         told = [self.items[i][1].expected or self.before.texts.get(i) or "?" for i in batch]
         plain, labels = self.backbone.prompts.encode_answers(questions, told)
-        chosen, inputs = [edits[i] for i in batch] if edits else None, plain
+        chosen, inputs, ends = [edits[i] for i in batch] if edits else None, plain, prompt_ends(labels)
         if chosen and any(e.context or e.blind for e in chosen):
             asked = [e.asked(q) for e, q in zip(chosen, questions, strict=True)]
-            inputs, _ = self.backbone.prompts.encode_answers(asked, told)
+            inputs, placed = self.backbone.prompts.encode_answers(asked, told)
+            ends = prompt_ends(placed)
         inputs = inputs.to(self.backbone.device)
-        with self._under(inputs, chosen):
+        with self._under(inputs, chosen, ends):
             ids = topk_ids(self.backbone(**inputs, use_cache=False).logits, max(TOP_K.values())).cpu()
         if inputs is not plain:
             ids = _ends_aligned(ids, inputs["attention_mask"].cpu(), plain["attention_mask"].cpu())

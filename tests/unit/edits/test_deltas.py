@@ -9,6 +9,8 @@ from PIL import Image
 from torch import Tensor
 
 from ldke_pl.backbone import CONNECTOR, Backbone
+from ldke_pl.backbone.hooks import captured
+from ldke_pl.backbone.prompts import prompt_ends
 from ldke_pl.data import Question
 from ldke_pl.edits import BASE_ROW, Delta, Deltas, applied
 from ldke_pl.edits.deltas import n_bytes
@@ -104,6 +106,62 @@ def test_repeated_rows_take_the_edit_of_their_row(backbone: Backbone, batch: dic
         beams = logits(backbone, {name: value.repeat_interleave(3, 0) for name, value in texts.items()})
     torch.testing.assert_close(beams, once.repeat_interleave(3, 0), atol=1e-5, rtol=1e-4)
     assert not torch.allclose(once[0], once[2], atol=1e-3)
+
+
+def valued(backbone: Backbone, seed: int) -> Deltas:
+    """An edit that replaces the output of a layer at the last prompt token."""
+    ((name, slot),) = backbone.sites[LOW].slots.items()
+    value = torch.randn(1, slot.out_features, generator=torch.Generator().manual_seed(seed))
+    return {name: Delta((), value, replaces=True)}
+
+
+def test_a_value_replaces_the_output_at_the_last_prompt_token_alone(
+    backbone: Backbone, pictures: list[Image.Image]
+) -> None:
+    questions = [Question(pictures[0], "Which country is this?"), Question(None, "Who?"), Question(None, "Why not?")]
+    left = backbone.prompts.encode(questions)
+    right, labels = backbone.prompts.encode_answers(questions, ["a b c", "x", "y"])
+    ends, rows = prompt_ends(labels), torch.tensor([1, BASE_ROW, 0])
+    edits = [valued(backbone, 0), valued(backbone, 1)]
+    ((name, slot),) = backbone.sites[LOW].slots.items()
+    for inputs, at, given in ((left, torch.full((3,), left["input_ids"].shape[1] - 1), None), (right, ends, ends)):
+        # Ours is prepended, so that it runs before the hook that records.
+        with captured({name: slot.module}) as seen, torch.no_grad():
+            backbone(**inputs)
+            before = seen[name]
+            with applied(backbone, edits, rows, torch.tensor([1]), ends=given):
+                backbone(**inputs)
+        wanted = before.clone()
+        for row, number in enumerate(rows.tolist()):
+            if number >= 0:
+                wanted[row, at[row]] = edits[number][name].bias
+        assert torch.equal(seen[name], wanted)
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_generation_under_a_value_is_that_of_full_passes(backbone: Backbone, beams: int) -> None:
+    edit, batch = (
+        valued(backbone, 0),
+        backbone.prompts.encode([Question(None, "Who?"), Question(None, "Why is it so?")]),
+    )
+    rows, settings = (
+        torch.tensor([0, BASE_ROW]),
+        {"do_sample": False, "max_new_tokens": 4, "num_return_sequences": beams},
+    )
+    length = batch["input_ids"].shape[1]
+    with applied(backbone, [edit], rows):
+        made = backbone.generate(
+            **batch, **settings, num_beams=beams, output_logits=True, return_dict_in_generate=True, pad_token_id=0
+        )
+    ids = made.sequences
+    attention = torch.cat([batch["attention_mask"].repeat_interleave(beams, 0), torch.ones_like(ids[:, length:])], 1)
+    with applied(backbone, [edit], rows, ends=torch.full((2,), length - 1)), torch.no_grad():
+        full = backbone(input_ids=ids, attention_mask=attention).logits[:, length - 1]
+    torch.testing.assert_close(made.logits[0], full, atol=1e-4, rtol=1e-4)
+    if beams == 1:
+        with applied(backbone, [edit], rows, ends=torch.full((2,), length - 1)), torch.no_grad():
+            last = backbone(input_ids=ids, attention_mask=attention).logits[:, -2]
+        torch.testing.assert_close(made.logits[-1], last, atol=1e-4, rtol=1e-4)
 
 
 def test_size_counts_every_tensor() -> None:
