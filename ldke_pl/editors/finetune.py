@@ -25,7 +25,7 @@ class FineTune(LDKE):
     def edit_together(self, requests: Sequence[EditRequest], edits: Sequence[Edit], *, seed: int = 0) -> list[Edit]:
         """See :class:`ldke_pl.editors.base.JointEditor`."""
         sites = self.sites(requests[:1])[0]
-        change = finished(optimise_shared(self.backbone, requests, sites[0], self.config, seed=seed), sites)
+        change = finished(optimise_shared(self.backbone, requests, sites[:1], self.config, seed=seed), sites)
         return [change] * len(requests)
 
     def edit_in_sequence(
@@ -33,13 +33,13 @@ class FineTune(LDKE):
     ) -> Iterator[list[Edit]]:
         """See :class:`ldke_pl.editors.base.SequentialEditor`."""
         sites = self.sites(requests[:1])[0]
-        after = optimise_in_sequence(self.backbone, requests[: sizes[-1]], sites[0], self.config, seed=seed)
+        after = optimise_in_sequence(self.backbone, requests[: sizes[-1]], sites[:1], self.config, seed=seed)
         for n, problem in enumerate(after, 1):
             if n in sizes:
-                yield [_copied(finished(problem, sites))] * n
+                yield [copied(finished(problem, sites))] * n
 
 
-def _copied(edit: Edit) -> Edit:
+def copied(edit: Edit) -> Edit:
     """An edit that what is tuned further no longer changes."""
     deltas = {name: Delta(tuple(f.clone() for f in delta.factors)) for name, delta in edit.deltas.items()}
     return replace(edit, deltas=deltas)

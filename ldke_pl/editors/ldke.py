@@ -5,6 +5,7 @@ edit.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -13,7 +14,7 @@ from ldke_pl.config import EditorConfig
 from ldke_pl.data import EditRequest
 from ldke_pl.editors.base import Sites
 from ldke_pl.editors.optimise import Problem, optimise
-from ldke_pl.edits import Delta, Edit
+from ldke_pl.edits import Edit
 
 
 class LDKE:
@@ -40,6 +41,7 @@ def finished(problem: Problem, sites: tuple[str, ...]) -> Edit:
     deltas = {}
     for name, delta in problem.deltas.items():
         bias = None if delta.bias is None else delta.bias.detach().cpu()
-        deltas[name] = Delta(tuple(t.detach().to("cpu", torch.float32) for t in delta.factors), bias)
+        factors = tuple(t.detach().to("cpu", torch.float32) for t in delta.factors)
+        deltas[name] = replace(delta, factors=factors, bias=bias)
     request = problem.request
     return Edit(problem.name, request.prompt, request.target, sites, deltas, {}, problem.loss, problem.steps)

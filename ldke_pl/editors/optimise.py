@@ -6,7 +6,7 @@ sum of theirs, so no gradient crosses from one edit to another.
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,15 +16,18 @@ from torch import Tensor
 from ldke_pl.backbone import CONNECTOR, Backbone
 from ldke_pl.backbone.forward import answer_logits
 from ldke_pl.backbone.hooks import captured
-from ldke_pl.backbone.prompts import IGNORE
+from ldke_pl.backbone.prompts import IGNORE, prompt_ends
 from ldke_pl.backbone.sites import Slot
 from ldke_pl.backbone.vision import encoded_once
 from ldke_pl.config import EditorConfig
 from ldke_pl.data import EditRequest, Question, load_image
 from ldke_pl.data.views import augmented_views
 from ldke_pl.editors.propagation import Distance, Teacher, read_teachers
-from ldke_pl.edits import Delta, applied, request_id
+from ldke_pl.edits import Delta, Deltas, applied, request_id
 from ldke_pl.errors import EditError
+
+Where = tuple[str, ...] | Mapping[str, Slot] | Deltas
+"""What an edit is written to: names of sites, linear maps by qualified name, or the deltas that it starts from."""
 
 _REBUILD = 0.75
 """The batch is packed anew when the share of its edits that still run falls to this; fewer repacks, less padding."""
@@ -60,7 +63,7 @@ class Problem:
 def optimise(
     backbone: Backbone,
     requests: Sequence[EditRequest],
-    sites: Sequence[tuple[str, ...]],
+    sites: Sequence[Where],
     config: EditorConfig,
     *,
     seed: int,
@@ -69,7 +72,7 @@ def optimise(
     """Minimise each edit's objective over its views until it stops or the steps run out.
 
     Args:
-        sites: sites to write to, per request.
+        sites: what to write to, per request.
         full_rank: optimise a full weight update instead of a low-rank one.
 
     Raises:
@@ -115,19 +118,20 @@ def _step(optimiser: torch.optim.Optimizer, problems: Sequence[Problem]) -> None
 def optimise_shared(
     backbone: Backbone,
     requests: Sequence[EditRequest],
-    site: str,
+    where: Where,
     config: EditorConfig,
     *,
     seed: int,
+    full_rank: bool = True,
 ) -> Problem:
-    """One full-rank update for all requests, as plain fine-tuning makes it: ``config.steps`` passes over them.
+    """One update for all requests, as plain fine-tuning makes it: ``config.steps`` passes over them.
 
     Raises:
         EditError: a request is unusable, or a loss is not a number.
     """
-    shared = _problem(backbone, requests[0], (site,), config, seed, full_rank=True)
+    shared = _problem(backbone, requests[0], where, config, seed, full_rank)
     # No site, no delta of its own: all carry the same one.
-    others = [_problem(backbone, r, (), config, seed, full_rank=True) for r in requests[1:]]
+    others = [_problem(backbone, r, (), config, seed, full_rank) for r in requests[1:]]
     problems = [shared, *(replace(other, deltas=shared.deltas) for other in others)]
     optimiser = torch.optim.Adam(shared.parameters(), lr=config.lr, eps=config.eps)
     size = config.batch_size
@@ -148,12 +152,13 @@ def optimise_shared(
 def optimise_in_sequence(
     backbone: Backbone,
     requests: Sequence[EditRequest],
-    site: str,
+    where: Where,
     config: EditorConfig,
     *,
     seed: int,
+    full_rank: bool = True,
 ) -> Iterator[Problem]:
-    """One full-rank update, fine-tuned on one request after another, as peers edit sequentially.
+    """One update, fine-tuned on one request after another, as peers edit sequentially.
 
     Yields:
         The update after each request; it is the same object each time.
@@ -161,9 +166,9 @@ def optimise_in_sequence(
     Raises:
         EditError: a request is unusable, or a loss is not a number.
     """
-    shared = _problem(backbone, requests[0], (site,), config, seed, full_rank=True)
+    shared = _problem(backbone, requests[0], where, config, seed, full_rank)
     for request in requests:
-        problem = replace(_problem(backbone, request, (), config, seed, full_rank=True), deltas=shared.deltas)
+        problem = replace(_problem(backbone, request, (), config, seed, full_rank), deltas=shared.deltas)
         optimiser = torch.optim.Adam(shared.parameters(), lr=config.lr, eps=config.eps)
         with torch.inference_mode(False), torch.enable_grad(), encoded_once(backbone.model):
             batch = _Batch(backbone, [problem], config)
@@ -178,7 +183,7 @@ def optimise_in_sequence(
         yield replace(shared, loss=problem.loss, steps=problem.steps)
 
 
-def _propagates(request: EditRequest, sites: tuple[str, ...], config: EditorConfig) -> bool:
+def _propagates(request: EditRequest, sites: Where, config: EditorConfig) -> bool:
     """Whether the target says what the picture shows: an edit of unknown kind does if the connector is its site."""
     if request.image is None:
         return False
@@ -206,6 +211,7 @@ class _Batch:
         batch, self.labels = backbone.prompts.encode_answers(questions, answers)
         self.batch = batch.to(backbone.device)
         self.labels = self.labels.to(backbone.device)
+        self.ends = prompt_ends(self.labels)
         self.rows = torch.tensor([i for i, p in enumerate(problems) for _ in p.questions])
         self.pictures = backbone.prompts.pictures(self.batch)
         prompt = self.batch["attention_mask"].bool() & (self.labels == IGNORE)
@@ -216,7 +222,8 @@ class _Batch:
         """The objective of each edit: the mean over its views."""
         deltas = [p.deltas for p in self.problems]
         watched = captured(self.distance.watched(), keep_graph=True)
-        written = applied(self.backbone, deltas, self.rows, self.pictures.numbered(self.rows), self.pictures.sizes)
+        images, sizes = self.pictures.numbered(self.rows), self.pictures.sizes
+        written = applied(self.backbone, deltas, self.rows, images, sizes, self.ends)
         with written, watched as states:
             per_row = answer_logits(self.backbone, self.batch, self.labels).loss_per_row()
         per_row = per_row + self.weight * self.distance.per_row(states)
@@ -239,14 +246,8 @@ def _record(problems: Sequence[Problem], losses: Sequence[Tensor], stop_loss: fl
 
 
 def _problem(
-    backbone: Backbone, request: EditRequest, sites: tuple[str, ...], config: EditorConfig, seed: int, full_rank: bool
+    backbone: Backbone, request: EditRequest, where: Where, config: EditorConfig, seed: int, full_rank: bool
 ) -> Problem:
-    unreached = [site for site in sites if request.image is None and backbone.sites[site].pictured]
-    if unreached:
-        raise EditError(
-            f"The edit {request.prompt!r} -> {request.target!r} has no picture to write the {unreached[0]} for.",
-            "write it to a decoder layer, as in localizer=readout, or give it a picture",
-        )
     name = request_id(request, seed)
     entropy = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
     questions = [Question(None, request.prompt)]
@@ -254,14 +255,25 @@ def _problem(
         views = augmented_views(load_image(request.image), config.views, np.random.default_rng(entropy))
         questions = [Question(view, request.prompt) for view in views]
     generator = torch.Generator().manual_seed(entropy % 2**63)
-    slots = {n: slot for site in sites for n, slot in backbone.sites[site].slots.items()}
-    deltas = {n: _fresh(slot, None if full_rank else config.rank, generator) for n, slot in slots.items()}
+    written = where if isinstance(where, Mapping) else _slots(backbone, request, where)
+    rank = None if full_rank else config.rank
+    deltas = {n: w if isinstance(w, Delta) else _fresh(w, rank, generator) for n, w in written.items()}
     device = backbone.device
     for delta in deltas.values():
         for tensor in delta.tensors():
             tensor.data = tensor.data.to(device)
             tensor.requires_grad_(True)
     return Problem(request, name, questions, deltas)
+
+
+def _slots(backbone: Backbone, request: EditRequest, sites: tuple[str, ...]) -> dict[str, Slot]:
+    unreached = [site for site in sites if request.image is None and backbone.sites[site].pictured]
+    if unreached:
+        raise EditError(
+            f"The edit {request.prompt!r} -> {request.target!r} has no picture to write the {unreached[0]} for.",
+            "write it to a decoder layer, as in localizer=readout, or give it a picture",
+        )
+    return {n: slot for site in sites for n, slot in backbone.sites[site].slots.items()}
 
 
 def _fresh(slot: Slot, rank: int | None, generator: torch.Generator) -> Delta:
