@@ -90,6 +90,8 @@ class EditorConfig:
         help="what sends queries to edits: the run's router (shared), the method's own gate (own), nothing (none)",
         choices=("shared", "own", "none"),
     )
+    radius: float = field(1.0, help="radius of a new key's ball (GRACE), Euclidean distance of activations", gt=0)
+    balance: float = field(0.97, help="weight of the near example against the far one in a radius", ge=0, le=1)
     statements: list[str] = field([], help="how a fact is told in words: KEYWORD in the question, colon, sentence")
     weights: str | None = field(None, help="folder of what the method was trained to; null: the one kept for the model")
     train_steps: int = field(300, help="optimiser steps of train.py editor=NAME", ge=1)
