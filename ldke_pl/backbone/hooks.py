@@ -52,6 +52,21 @@ def captured(
         yield outputs
 
 
+@contextmanager
+def captured_inputs(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+    """Collect what ``modules`` are given, by name and detached, during the forward passes inside; the latest counts."""
+    inputs: dict[str, Tensor] = {}
+
+    def recorder(name: str) -> Hook:
+        def record(_module: nn.Module, given: tuple[Any, ...], _output: Any) -> None:
+            inputs[name] = given[0].detach()
+
+        return record
+
+    with forward_hooks((module, recorder(name)) for name, module in modules.items()):
+        yield inputs
+
+
 class _LastLayerReachedError(Exception):
     """Ends a forward pass early; never leaves this file."""
 
