@@ -6,7 +6,7 @@ sum of theirs, so no gradient crosses from one edit to another.
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -60,6 +60,10 @@ class Problem:
         return [t for delta in self.deltas.values() for t in delta.tensors()]
 
 
+Extra = Callable[[list[Problem]], Callable[[Problem], Tensor]]
+"""What a method adds to the objective: of the problems as they begin, it makes a term of each one's loss."""
+
+
 def optimise(
     backbone: Backbone,
     requests: Sequence[EditRequest],
@@ -68,12 +72,14 @@ def optimise(
     *,
     seed: int,
     full_rank: bool = False,
+    extra: Extra | None = None,
 ) -> list[Problem]:
     """Minimise each edit's objective over its views until it stops or the steps run out.
 
     Args:
         sites: what to write to, per request.
         full_rank: optimise a full weight update instead of a low-rank one.
+        extra: adds a term to each edit's loss.
 
     Raises:
         EditError: a request is unusable, or a loss is not a number. Other edits of the batch are lost with it, so
@@ -86,11 +92,12 @@ def optimise(
         parameters = [t for problem in problems for t in problem.parameters()]
         optimiser = torch.optim.Adam(parameters, lr=config.lr, eps=config.eps)
         batch = _Batch(backbone, problems, config)
+        term = extra(problems) if extra else None
         for _ in range(config.steps):
             running = [p for p in problems if not p.done]
             if len(running) <= _REBUILD * len(batch.problems):
                 batch = _Batch(backbone, running, config)
-            losses = batch.losses()
+            losses = batch.losses(term)
             _record(batch.problems, losses, config.stop_loss)
             active = [(p, loss) for p, loss in zip(batch.problems, losses, strict=True) if not p.done]
             if not active:
@@ -183,6 +190,44 @@ def optimise_in_sequence(
         yield replace(shared, loss=problem.loss, steps=problem.steps)
 
 
+def optimise_together(
+    backbone: Backbone,
+    requests: Sequence[EditRequest],
+    deltas: dict[str, Delta],
+    config: EditorConfig,
+    *,
+    seed: int,
+    extra: Extra | None = None,
+) -> list[Problem]:
+    """Tune an update that requests share, in place, until their mean loss falls below the stop value.
+
+    Args:
+        deltas: leaf factors; what they hold is gone on from.
+        extra: adds a term to each request's loss.
+
+    Returns:
+        A problem per request, each with these ``deltas``.
+
+    Raises:
+        EditError: a request is unusable, or a loss is not a number.
+    """
+    problems = [replace(_problem(backbone, r, (), config, seed, full_rank=True), deltas=deltas) for r in requests]
+    optimiser = torch.optim.Adam(problems[0].parameters(), lr=config.lr, eps=config.eps)
+    with torch.inference_mode(False), torch.enable_grad(), encoded_once(backbone.model):
+        batch = _Batch(backbone, problems, config)
+        term = extra(problems) if extra else None
+        for _ in range(config.steps):
+            losses = batch.losses(term)
+            _record(problems, losses, stop_loss=0.0)
+            mean = torch.stack(losses).mean()
+            if mean.item() < config.stop_loss:
+                break
+            optimiser.zero_grad()
+            mean.backward()  # type: ignore[no-untyped-call]
+            _step(optimiser, problems)
+    return problems
+
+
 def _propagates(request: EditRequest, sites: Where, config: EditorConfig) -> bool:
     """Whether the target says what the picture shows: an edit of unknown kind does if the connector is its site."""
     if request.image is None:
@@ -218,8 +263,8 @@ class _Batch:
         teachers = [p.teacher for p in problems for _ in p.questions]
         self.distance = Distance(backbone, teachers, self.batch["input_ids"], prompt)
 
-    def losses(self) -> list[Tensor]:
-        """The objective of each edit: the mean over its views."""
+    def losses(self, term: Callable[[Problem], Tensor] | None = None) -> list[Tensor]:
+        """The objective of each edit: the mean over its views, and ``term``."""
         deltas = [p.deltas for p in self.problems]
         watched = captured(self.distance.watched(), keep_graph=True)
         images, sizes = self.pictures.numbered(self.rows), self.pictures.sizes
@@ -228,7 +273,8 @@ class _Batch:
             per_row = answer_logits(self.backbone, self.batch, self.labels).loss_per_row()
         per_row = per_row + self.weight * self.distance.per_row(states)
         rows = self.rows.to(per_row.device)
-        return [per_row[rows == i].mean() for i in range(len(self.problems))]
+        losses = [per_row[rows == i].mean() for i in range(len(self.problems))]
+        return [loss + term(p) for loss, p in zip(losses, self.problems, strict=True)] if term else losses
 
 
 def _record(problems: Sequence[Problem], losses: Sequence[Tensor], stop_loss: float) -> None:
