@@ -198,7 +198,7 @@ class WISE:
         """Let gradients reach a random ``density`` of a side memory's entries alone; ``name`` is what draws them."""
         generator = torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:7]))
         mask = (torch.rand(memory.shape, generator=generator) < self.config.density).to(memory)
-        memory.register_hook(lambda gradient: gradient * mask)
+        memory.register_hook(lambda gradient: gradient * mask)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def _key(self, deltas: Deltas, problems: Sequence[Problem]) -> Key:
