@@ -41,10 +41,7 @@ def captured(
     def recorder(name: str) -> Hook:
         def record(_module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
             tensor = first_tensor(given if inputs else output)
-            if keep_graph and not tensor.requires_grad:
-                # Every weight is frozen, so that something has to begin the graph.
-                tensor.requires_grad_(True)
-            outputs[name] = tensor if keep_graph else tensor.detach()
+            outputs[name] = _in_graph(tensor) if keep_graph else tensor.detach()
 
         return record
 
@@ -53,18 +50,27 @@ def captured(
 
 
 @contextmanager
-def captured_inputs(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
-    """Collect what ``modules`` are given, by name and detached, during the forward passes inside; the latest counts."""
-    inputs: dict[str, Tensor] = {}
+def traced(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
+    """Collect the input and the output of ``modules`` by name during the forward passes inside, as in :func:`captured`.
+
+    Inputs are detached; outputs stay in the autograd graph, which begins at the lowest of them if not before. What
+    hooks installed inside change is in the outputs.
+    """
+    seen: dict[str, tuple[Tensor, Tensor]] = {}
 
     def recorder(name: str) -> Hook:
-        def record(_module: nn.Module, given: tuple[Any, ...], _output: Any) -> None:
-            inputs[name] = given[0].detach()
+        def record(_module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            seen[name] = (inputs[0].detach(), _in_graph(first_tensor(output)))
 
         return record
 
     with forward_hooks((module, recorder(name)) for name, module in modules.items()):
-        yield inputs
+        yield seen
+
+
+def _in_graph(tensor: Tensor) -> Tensor:
+    """The tensor itself; every weight is frozen, so that something has to begin the graph."""
+    return tensor if tensor.requires_grad else tensor.requires_grad_(True)
 
 
 class _LastLayerReachedError(Exception):

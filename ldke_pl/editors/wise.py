@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from ldke_pl.backbone import Backbone
-from ldke_pl.backbone.hooks import captured, captured_inputs, early_exit
+from ldke_pl.backbone.hooks import captured, early_exit
 from ldke_pl.backbone.sites import Slot
 from ldke_pl.config import EditorConfig
 from ldke_pl.data import EditRequest, Question
@@ -62,8 +62,7 @@ class InputReader:
         # Padded on the right, as in training: what is in front of a token must not depend on the batch.
         batch = self.backbone.prompts.encode(questions, padding_side="right").to(self.backbone.device)
         module = self.slot.module
-        watched = captured({"inputs": module}) if self.slot.after else captured_inputs({"inputs": module})
-        with watched as read, early_exit(module):
+        with captured({"inputs": module}, inputs=not self.slot.after) as read, early_exit(module):
             self.backbone(**batch, use_cache=False)
         inputs = read["inputs"].reshape(len(questions), -1, self.slot.in_features)
         return {"inputs": inputs, "mask": batch["attention_mask"].float()}
