@@ -38,7 +38,7 @@ EDIT_WEIGHT, LOCALITY_WEIGHT = 0.1, 1.0
 """What the two losses count in training."""
 
 PROBES = 2
-"""Probes of each kind that a training edit is judged by per step."""
+"""Relevant and irrelevant probes, each, that a training edit is judged by per step."""
 
 Gradient = dict[str, tuple[Tensor, Tensor]]
 """Linear layer -> inputs (tokens, in) and gradients at its outputs (tokens, out) of one edit, fp32."""

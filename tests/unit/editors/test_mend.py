@@ -19,6 +19,7 @@ from ldke_pl.editors.store import load_trained, save_trained
 from ldke_pl.edits import Delta, Edit
 from ldke_pl.errors import ArtefactError, EditError
 
+THREADS = 1
 WORDS = ("Ada Lovelace", "x", "grey or blue")
 
 
