@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from ldke_pl.data import EditRequest
 from ldke_pl.editors.ldke import LDKE, finished
-from ldke_pl.editors.optimise import optimise_in_sequence, optimise_shared
+from ldke_pl.editors.shared import optimise_in_sequence, optimise_shared
 from ldke_pl.edits import Delta, Edit
 
 

@@ -12,7 +12,7 @@ heads: each rank of the expert attends to tokens whose MLP activations it answer
 writes. Picture and question are averages of the unedited model's states at that layer, in place of attention pooling. A
 query and an edit without picture pass the visual gate together, one of them without does not. The contrast is logistic
 against the references, over the probes and edits of a batch; irrelevant probes count against the product of both
-similarities, because it is not said in which of them they differ.
+similarities, because it is not said in which of them they differ. Training targets are crossed with one another.
 """
 
 import math
@@ -29,7 +29,7 @@ from ldke_pl.backbone.prompts import IGNORE
 from ldke_pl.config import EditorConfig
 from ldke_pl.data import EditCase, EditRequest, Question
 from ldke_pl.editors.base import Sites
-from ldke_pl.editors.training import Asked, answer_loss, change_loss, drawn
+from ldke_pl.editors.training import Asked, answer_loss, change_loss, crossed, drawn
 from ldke_pl.edits import Delta, Edit, request_id
 from ldke_pl.router import FeatureReader, Features, Key
 
@@ -100,6 +100,7 @@ class LiveEdit:
 
     def training_loss(self, cases: Sequence[EditCase], generator: torch.Generator) -> Tensor:
         """See :meth:`ldke_pl.editors.base.TrainedEditor.training_loss`."""
+        cases = crossed(self.backbone, cases, generator)
         experts = self.experts([case.request for case in cases])
         right = drawn(cases, generator, relevant=True, each=PROBES)
         wrong = drawn(cases, generator, relevant=False, each=PROBES)

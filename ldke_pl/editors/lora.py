@@ -20,7 +20,8 @@ from ldke_pl.data import EditRequest
 from ldke_pl.editors.base import Sites
 from ldke_pl.editors.finetune import copied
 from ldke_pl.editors.ldke import finished
-from ldke_pl.editors.optimise import optimise, optimise_in_sequence, optimise_shared
+from ldke_pl.editors.optimise import optimise
+from ldke_pl.editors.shared import optimise_in_sequence, optimise_shared
 from ldke_pl.edits import Edit
 from ldke_pl.errors import ModelError
 

@@ -6,8 +6,8 @@ sum of theirs, so no gradient crosses from one edit to another.
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -86,19 +86,19 @@ def optimise(
             callers keep batches small and store finished ones.
     """
     with torch.inference_mode(False), torch.enable_grad(), encoded_once(backbone.model):
-        problems = [_problem(backbone, r, s, config, seed, full_rank) for r, s in zip(requests, sites, strict=True)]
+        problems = [begun(backbone, r, s, config, seed, full_rank) for r, s in zip(requests, sites, strict=True)]
         if config.propagation_weight:
             _teach(backbone, [p for p, s in zip(problems, sites, strict=True) if _propagates(p.request, s, config)])
         parameters = [t for problem in problems for t in problem.parameters()]
         optimiser = torch.optim.Adam(parameters, lr=config.lr, eps=config.eps)
-        batch = _Batch(backbone, problems, config)
+        batch = Batch(backbone, problems, config)
         term = extra(problems) if extra else None
         for _ in range(config.steps):
             running = [p for p in problems if not p.done]
             if len(running) <= _REBUILD * len(batch.problems):
-                batch = _Batch(backbone, running, config)
+                batch = Batch(backbone, running, config)
             losses = batch.losses(term)
-            _record(batch.problems, losses, config.stop_loss)
+            record(batch.problems, losses, config.stop_loss)
             active = [(p, loss) for p, loss in zip(batch.problems, losses, strict=True) if not p.done]
             if not active:
                 break
@@ -107,11 +107,11 @@ def optimise(
                 objective = objective + config.norm_weight * torch.stack([_norm(p) for p, _ in active]).sum()
             optimiser.zero_grad()
             objective.backward()  # type: ignore[no-untyped-call]
-            _step(optimiser, batch.problems)
+            step(optimiser, batch.problems)
     return problems
 
 
-def _step(optimiser: torch.optim.Optimizer, problems: Sequence[Problem]) -> None:
+def step(optimiser: torch.optim.Optimizer, problems: Sequence[Problem]) -> None:
     """Move the edits that still run. A gradient of zero would let Adam's momentum move the finished ones as well."""
     for problem in problems:
         if problem.done:
@@ -120,112 +120,6 @@ def _step(optimiser: torch.optim.Optimizer, problems: Sequence[Problem]) -> None
         else:
             problem.steps += 1
     optimiser.step()
-
-
-def optimise_shared(
-    backbone: Backbone,
-    requests: Sequence[EditRequest],
-    where: Where,
-    config: EditorConfig,
-    *,
-    seed: int,
-    full_rank: bool = True,
-) -> Problem:
-    """One update for all requests, as plain fine-tuning makes it: ``config.steps`` passes over them.
-
-    Raises:
-        EditError: a request is unusable, or a loss is not a number.
-    """
-    shared = _problem(backbone, requests[0], where, config, seed, full_rank)
-    # No site, no delta of its own: all carry the same one.
-    others = [_problem(backbone, r, (), config, seed, full_rank) for r in requests[1:]]
-    problems = [shared, *(replace(other, deltas=shared.deltas) for other in others)]
-    optimiser = torch.optim.Adam(shared.parameters(), lr=config.lr, eps=config.eps)
-    size = config.batch_size
-    with torch.inference_mode(False), torch.enable_grad(), encoded_once(backbone.model):
-        batches = [_Batch(backbone, problems[i : i + size], config) for i in range(0, len(problems), size)]
-        for _ in range(config.steps):
-            for batch in batches:
-                losses = batch.losses()
-                _record(batch.problems, losses, stop_loss=0.0)
-                optimiser.zero_grad()
-                torch.stack(losses).mean().backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-            if sum(p.loss for p in problems) / len(problems) < config.stop_loss:
-                break
-    return shared
-
-
-def optimise_in_sequence(
-    backbone: Backbone,
-    requests: Sequence[EditRequest],
-    where: Where,
-    config: EditorConfig,
-    *,
-    seed: int,
-    full_rank: bool = True,
-) -> Iterator[Problem]:
-    """One update, fine-tuned on one request after another, as peers edit sequentially.
-
-    Yields:
-        The update after each request; it is the same object each time.
-
-    Raises:
-        EditError: a request is unusable, or a loss is not a number.
-    """
-    shared = _problem(backbone, requests[0], where, config, seed, full_rank)
-    for request in requests:
-        problem = replace(_problem(backbone, request, (), config, seed, full_rank), deltas=shared.deltas)
-        optimiser = torch.optim.Adam(shared.parameters(), lr=config.lr, eps=config.eps)
-        with torch.inference_mode(False), torch.enable_grad(), encoded_once(backbone.model):
-            batch = _Batch(backbone, [problem], config)
-            for _ in range(config.steps):
-                losses = batch.losses()
-                _record([problem], losses, config.stop_loss)
-                if problem.done:
-                    break
-                optimiser.zero_grad()
-                losses[0].backward()  # type: ignore[no-untyped-call]
-                _step(optimiser, [problem])
-        yield replace(shared, loss=problem.loss, steps=problem.steps)
-
-
-def optimise_together(
-    backbone: Backbone,
-    requests: Sequence[EditRequest],
-    deltas: dict[str, Delta],
-    config: EditorConfig,
-    *,
-    seed: int,
-    extra: Extra | None = None,
-) -> list[Problem]:
-    """Tune an update that requests share, in place, until their mean loss falls below the stop value.
-
-    Args:
-        deltas: leaf factors; what they hold is gone on from.
-        extra: adds a term to each request's loss.
-
-    Returns:
-        A problem per request, each with these ``deltas``.
-
-    Raises:
-        EditError: a request is unusable, or a loss is not a number.
-    """
-    problems = [replace(_problem(backbone, r, (), config, seed, full_rank=True), deltas=deltas) for r in requests]
-    optimiser = torch.optim.Adam(problems[0].parameters(), lr=config.lr, eps=config.eps)
-    with torch.inference_mode(False), torch.enable_grad(), encoded_once(backbone.model):
-        batch = _Batch(backbone, problems, config)
-        term = extra(problems) if extra else None
-        for _ in range(config.steps):
-            losses = batch.losses(term)
-            _record(problems, losses, stop_loss=0.0)
-            mean = torch.stack(losses).mean()
-            if mean.item() < config.stop_loss:
-                break
-            optimiser.zero_grad()
-            mean.backward()  # type: ignore[no-untyped-call]
-            _step(optimiser, problems)
-    return problems
 
 
 def _propagates(request: EditRequest, sites: Where, config: EditorConfig) -> bool:
@@ -246,7 +140,7 @@ def _norm(problem: Problem) -> Tensor:
     return torch.stack([d.factors[-1].square().sum() for d in problem.deltas.values()]).sum()
 
 
-class _Batch:
+class Batch:
     """The views of some edits as one padded batch, on the model's device."""
 
     def __init__(self, backbone: Backbone, problems: list[Problem], config: EditorConfig) -> None:
@@ -277,7 +171,12 @@ class _Batch:
         return [loss + term(p) for loss, p in zip(losses, self.problems, strict=True)] if term else losses
 
 
-def _record(problems: Sequence[Problem], losses: Sequence[Tensor], stop_loss: float) -> None:
+def record(problems: Sequence[Problem], losses: Sequence[Tensor], stop_loss: float) -> None:
+    """Note the losses of the edits that still run, and which of them are done.
+
+    Raises:
+        EditError: a loss is not a number.
+    """
     for problem, loss in zip(problems, losses, strict=True):
         if problem.done:
             continue
@@ -291,9 +190,17 @@ def _record(problems: Sequence[Problem], losses: Sequence[Tensor], stop_loss: fl
         problem.done = problem.loss < stop_loss
 
 
-def _problem(
+def begun(
     backbone: Backbone, request: EditRequest, where: Where, config: EditorConfig, seed: int, full_rank: bool
 ) -> Problem:
+    """One edit before its first step: its views, and deltas that change nothing.
+
+    Args:
+        where: site names, linear layers by name, or deltas to begin with by name; () for what has no delta of its own.
+
+    Raises:
+        EditError: the request has no picture, and a site is for pictures only.
+    """
     name = request_id(request, seed)
     entropy = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
     questions = [Question(None, request.prompt)]

@@ -5,6 +5,7 @@ portability probes: what spreads is for evaluation.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -27,6 +28,23 @@ def drawn(cases: Sequence[EditCase], generator: torch.Generator, *, relevant: bo
         order = torch.randperm(len(fitting), generator=generator)[:each].tolist()
         asked += [(number, fitting[i]) for i in order]
     return asked
+
+
+def crossed(backbone: Backbone, cases: Sequence[EditCase], generator: torch.Generator) -> list[EditCase]:
+    """The cases with targets that begin as their own and end as another case's, so that few targets become many. Ours.
+
+    Without that, a net which must write answers learns those of the training set by heart. Probes that expect the
+    target expect the new one; others keep what they expect.
+    """
+    ids = [backbone.prompts.answer_ids(case.request.target)[:-1] for case in cases]
+    found = []
+    for case, own, other in zip(cases, ids, torch.randperm(len(cases), generator=generator).tolist(), strict=True):
+        kept = int(torch.randint(0, len(own) + 1, (), generator=generator))
+        (target,) = backbone.prompts.decode(torch.tensor([own[:kept] + ids[other][kept:]]))
+        target = target or case.request.target
+        probes = tuple(replace(p, expected=target) if p.expected == case.request.target else p for p in case.probes)
+        found.append(replace(case, request=replace(case.request, target=target), probes=probes))
+    return found
 
 
 def answer_loss(backbone: Backbone, deltas: Sequence[Deltas], asked: Asked) -> Tensor:

@@ -34,7 +34,8 @@ from ldke_pl.config import EditorConfig
 from ldke_pl.data import EditRequest, Question
 from ldke_pl.editors.base import Sites
 from ldke_pl.editors.ldke import finished
-from ldke_pl.editors.optimise import Problem, optimise, optimise_together
+from ldke_pl.editors.optimise import Problem, optimise
+from ldke_pl.editors.shared import optimise_together
 from ldke_pl.edits import Delta, Deltas, Edit
 from ldke_pl.errors import ConfigError
 from ldke_pl.router import Features, Key

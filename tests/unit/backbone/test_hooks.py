@@ -7,21 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ldke_pl.backbone.hooks import (
-    captured,
-    captured_inputs,
-    early_exit,
-    first_tensor,
-    forward_hooks,
-    only_positions,
-    replaced,
-)
+from ldke_pl.backbone.hooks import captured, early_exit, first_tensor, forward_hooks, only_positions, replaced, traced
 
 Block = Callable[[nn.Module], AbstractContextManager[object]]
 BLOCKS: dict[str, Block] = {
     "forward_hooks": lambda module: forward_hooks([(module, lambda _m, _i, output: output + 1)]),
     "captured": lambda module: captured({"it": module}, keep_graph=True),
-    "captured_inputs": lambda module: captured_inputs({"it": module}),
+    "traced": lambda module: traced({"it": module}),
     "early_exit": early_exit,
     "only_positions": lambda module: only_positions(module, torch.ones(1, 1, dtype=torch.bool)),
     "replaced": lambda module: replaced(module, lambda x: x),
@@ -78,7 +70,7 @@ def test_captured_outputs_are_named_detached_and_the_latest() -> None:
 def test_captured_inputs_are_what_a_module_was_given() -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
     states = torch.randn(1, 3)
-    with captured_inputs({"high": model[1]}) as inputs, early_exit(model[1]):
+    with captured({"high": model[1]}, inputs=True) as inputs, early_exit(model[1]):
         model(states)
     torch.testing.assert_close(inputs["high"], model[0](states).detach())
     assert not inputs["high"].requires_grad
