@@ -7,16 +7,17 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import optuna
 import yaml
-from optuna.samplers import BaseSampler, GridSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from rich.console import Console
 
 from ldke_pl.config import CONF_DIR
@@ -27,6 +28,9 @@ USAGE = "python -m ldke_pl.sweep FILE [folder=DIR] [count=N] [key=value ...]"
 """How the command is called."""
 
 ROOT = CONF_DIR.parent
+
+DEFAULT_RUNS = 20
+"""Runs of a random or bayes search whose file and command name no number."""
 
 
 @dataclass(frozen=True)
@@ -95,24 +99,37 @@ def run_sweep(sweep: Sweep, arguments: Mapping[str, str], folder: Path, count: i
     folder.mkdir(parents=True, exist_ok=True)
     console = Console()
     study = _study(sweep, folder)
-    total = count or sweep.cap or (_size(sweep) if sweep.method == "grid" else 20)
+    points = _grid(sweep)
+    total = count or sweep.cap or (len(points) if sweep.method == "grid" else DEFAULT_RUNS)
     for stale in study.get_trials(states=(TrialState.RUNNING,)):
-        # The run was killed: it is made again.
+        # The run was killed: it is made again. A trial of another process cannot be finished, so that a copy is.
         study.tell(stale.number, state=TrialState.FAIL)
-        study.enqueue_trial(stale.params)
-    while len(study.get_trials(states=(TrialState.COMPLETE,))) < total:
+        value = _run(sweep, _chosen(sweep, stale), arguments, folder / _name(stale), console)
+        if value is not None:
+            known, attrs = stale.distributions, stale.user_attrs
+            study.add_trial(create_trial(value=value, params=stale.params, distributions=known, user_attrs=attrs))
+    if sweep.method == "grid":
+        tried = [trial.params or trial.system_attrs.get("fixed_params") for trial in study.trials]
+        for point in points:
+            if point not in tried:
+                study.enqueue_trial(point)
+    while len({_name(t) for t in study.trials if t.state.is_finished()}) < total:
         trial = study.ask()
+        trial.set_user_attr("run", f"{trial.number:03d}")
         value = _run(sweep, _chosen(sweep, trial), arguments, folder / f"{trial.number:03d}", console)
         study.tell(trial, value, state=None if value is not None else TrialState.FAIL)
-        if value is None and len(study.get_trials(states=(TrialState.FAIL,))) > total:
-            break
     _report(sweep, study, folder, console)
+
+
+def _name(trial: FrozenTrial) -> str:
+    """Folder of a trial's run."""
+    return str(trial.user_attrs["run"])
 
 
 def _study(sweep: Sweep, folder: Path) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     samplers: dict[str, BaseSampler] = {
-        "grid": GridSampler(sweep.choices, seed=0),
+        "grid": RandomSampler(seed=0),  # never asked: every point is put into its queue
         "random": RandomSampler(seed=0),
         "bayes": TPESampler(seed=0),
     }
@@ -127,14 +144,12 @@ def _study(sweep: Sweep, folder: Path) -> optuna.Study:
     )
 
 
-def _size(sweep: Sweep) -> int:
-    size = 1
-    for values in sweep.choices.values():
-        size *= len(values)
-    return size
+def _grid(sweep: Sweep) -> list[dict[str, str]]:
+    """Every combination of the choices."""
+    return [dict(zip(sweep.choices, values, strict=True)) for values in product(*sweep.choices.values())]
 
 
-def _chosen(sweep: Sweep, trial: Trial) -> dict[str, str]:
+def _chosen(sweep: Sweep, trial: Trial | FrozenTrial) -> dict[str, str]:
     """What a run is to try, as the command line takes it."""
     chosen = {key: str(trial.suggest_categorical(key, values)) for key, values in sweep.choices.items()}
     for key, rule in sweep.ranges.items():
@@ -176,9 +191,9 @@ def _report(sweep: Sweep, study: optuna.Study, folder: Path, console: Console) -
         writer = csv.writer(file)
         writer.writerow(["run", *keys, sweep.metric])
         for trial in finished:
-            writer.writerow([f"{trial.number:03d}", *(trial.params[k] for k in keys), f"{trial.value:.6f}"])
+            writer.writerow([_name(trial), *(trial.params[k] for k in keys), f"{trial.value:.6f}"])
     best = study.best_trial
-    shutil.copy(folder / f"{best.number:03d}" / "config.yaml", folder / "best.yaml")
+    shutil.copy(folder / _name(best) / "config.yaml", folder / "best.yaml")
     told = " ".join(f"{k}={v}" for k, v in best.params.items())
     console.print(f"best of {len(finished)}: {told}, {sweep.metric} {best.value:.4f}; see {folder / 'sweep.csv'}")
 

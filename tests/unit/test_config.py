@@ -1,4 +1,6 @@
 from dataclasses import asdict, dataclass
+from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -288,19 +290,31 @@ def test_no_file_in_conf_is_out_of_reach() -> None:
         CONF_DIR / "train.yaml",
         CONF_DIR / "file.yaml",
         CONF_DIR / "check.yaml",
-        CONF_DIR / "sweep/threshold.yaml",
+        *(CONF_DIR / "sweep").glob("*.yaml"),
     }
     assert set(CONF_DIR.rglob("*.*")) == reached | others
 
 
-def test_sweep_expands_to_arguments_that_load() -> None:
-    sweep = OmegaConf.to_container(OmegaConf.load(CONF_DIR / "sweep/threshold.yaml"), resolve=False)
+@pytest.mark.parametrize("file", sorted((CONF_DIR / "sweep").glob("*.yaml")), ids=lambda file: file.stem)
+def test_sweeps_expand_to_arguments_that_load(file: Path) -> None:
+    sweep = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
     assert isinstance(sweep, dict)
     assert sweep["program"] == "edit.py"
     assert sweep["command"] == ["${env}", "${interpreter}", "${program}", "${args_no_hyphens}"]
     fixed = [f"{key}={values['value']}" for key, values in sweep["parameters"].items() if "value" in values]
-    taus = sweep["parameters"]["localizer.tau"]["values"]
-    assert [edit(*fixed, f"localizer.tau={tau}").localizer.tau for tau in taus] == taus
+    choices = {key: values["values"] for key, values in sweep["parameters"].items() if "values" in values}
+    for values in product(*choices.values()):
+        config = edit(*fixed, *(f"{key}={value}" for key, value in zip(choices, values, strict=True)))
+        found = [OmegaConf.select(OmegaConf.structured(config), key) for key in choices]
+        assert found == [*values]
+
+
+def test_peers_are_chosen_on_validation_with_one_budget() -> None:
+    sweeps = {file.stem: OmegaConf.load(file).parameters for file in (CONF_DIR / "sweep").glob("*.yaml")}
+    peers = {name: rules for name, rules in sweeps.items() if name != "threshold"}
+    budgets = {name: prod(len(r["values"]) for r in rules.values() if "values" in r) for name, rules in peers.items()}
+    assert {*budgets.values()} == {6}, budgets
+    assert {rules["data.split"].value for rules in peers.values()} == {"router-val"}
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])

@@ -1,0 +1,151 @@
+"""Methods side by side as Markdown: the table of ``experiments/README.md``.
+
+python -m ldke_pl.report.methods RUN_FOLDER [PAGE]
+
+Prints the tables; with PAGE, puts them in that page between the marks ``<!-- methods -->`` and ``<!-- end -->``.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ldke_pl.cli import exit_status
+from ldke_pl.data.records import ProbeKind
+from ldke_pl.errors import ConfigError
+from ldke_pl.metrics.comparisons import compare
+from ldke_pl.metrics.grouping import ALL, AVERAGE, split
+from ldke_pl.metrics.results import ProbeResult, read_results
+from ldke_pl.metrics.summary import SEQUENCE
+
+HEADS = {
+    AVERAGE: "average",
+    ProbeKind.RELIABILITY: "reliability",
+    ProbeKind.TEXT_GENERALITY: "text gen.",
+    ProbeKind.IMAGE_GENERALITY: "image gen.",
+    ProbeKind.TEXT_LOCALITY: "text loc.",
+    ProbeKind.IMAGE_LOCALITY: "image loc.",
+    ProbeKind.FINEGRAINED_LOCALITY: "same picture",
+    ProbeKind.VISUAL_LOCALITY: "look-alikes",
+    ProbeKind.ENTITY_LOCALITY: "same entity",
+}
+"""Kinds that have a column for all edits, and its head; portability_1 has one for each kind of edit."""
+
+MARKS = ("<!-- methods -->", "<!-- end -->")
+OURS = "ldke"
+
+
+def methods_page(metrics: Mapping[str, Any], rows: Sequence[ProbeResult]) -> str:
+    """All tables of one run of several methods."""
+    return "\n".join(_parts(metrics, rows))
+
+
+def _parts(metrics: Mapping[str, Any], rows: Sequence[ProbeResult]) -> Iterator[str]:
+    methods = metrics["methods"]
+    yield f"Commit `{metrics['commit']}`, seeds {metrics['seeds']}, {metrics['n_edits']} edits, protocol `generate`."
+    yield "Percent, with 95% intervals clustered by entity. P1: portability_1.\n"
+    for mode in ("single", "joint"):
+        runs = {name: figures for name, figures in methods.items() if mode in figures}
+        if runs:
+            yield f"### {_titled(mode, runs)}\n"
+            yield from _side_by_side(runs, mode)
+    yield from _sequence(methods)
+    yield from _differences(rows)
+
+
+def _titled(mode: str, runs: Mapping[str, Any]) -> str:
+    if mode == "single":
+        return "Each edit alone"
+    sizes = {f[mode]["router"]["index_size"] for f in runs.values() if "router" in f[mode]}
+    return f"{max(sizes)} edits together" if sizes else "Edits together"
+
+
+def _side_by_side(runs: Mapping[str, Any], mode: str) -> Iterator[str]:
+    """One table, the best average first."""
+    headline = {name: figures[mode]["protocol"]["generate"] for name, figures in runs.items()}
+    order = sorted(headline, key=lambda name: -headline[name][ALL][AVERAGE]["value"])
+    groups = sorted({group for line in headline.values() for group in line} - {ALL}) or [ALL]
+    kinds = [kind for kind in HEADS if any(kind in line[ALL] for line in headline.values())]
+    heads = [*(HEADS[kind] for kind in kinds), *(f"P1, {group}" for group in groups)]
+    yield "| method | " + " | ".join(heads) + " | s / edit | bytes / edit |"
+    yield "| --- |" + " --- |" * (len(heads) + 2)
+    for name in order:
+        cells = [_cell(headline[name][ALL].get(kind)) for kind in kinds]
+        cells += [_cell(headline[name].get(group, {}).get(ProbeKind.PORTABILITY_1)) for group in groups]
+        costs = f"{runs[name]['seconds_per_edit']:.2g} | {runs[name]['bytes_per_edit']:.0f}"
+        yield f"| `{name}` | " + " | ".join(cells) + f" | {costs} |"
+    yield ""
+
+
+def _sequence(methods: Mapping[str, Any]) -> Iterator[str]:
+    """Average and reliability after N edits made one after another."""
+    sizes = sorted({int(m.rpartition("_")[2]) for f in methods.values() for m in f if m.startswith(f"{SEQUENCE}_")})
+    if not sizes:
+        return
+    yield "### One edit after another: average, and reliability, of all edits made so far\n"
+    yield "| method | " + " | ".join(f"after {n}" for n in sizes) + " |"
+    yield "| --- |" + " --- |" * len(sizes)
+    for name, figures in methods.items():
+        found = [figures.get(f"{SEQUENCE}_{n}", {}).get("protocol", {}).get("generate", {}).get(ALL) for n in sizes]
+        if any(found):
+            cells = [f"{_value(f[AVERAGE])}, {_value(f[ProbeKind.RELIABILITY])}" if f else "" for f in found]
+            yield f"| `{name}` | " + " | ".join(cells) + " |"
+    yield ""
+
+
+def _differences(rows: Sequence[ProbeResult]) -> Iterator[str]:
+    """Our method against every other, by paired tests of the average."""
+    generated = [row for row in rows if row.protocol == "generate" and row.mode in ("single", "joint")]
+    by_method = split(generated, lambda row: row.method)
+    others = [name for name in by_method if name != OURS]
+    if OURS not in by_method or not others:
+        return
+    yield f"### `{OURS}` minus others: average over the same probes\n"
+    yield "| method | alone | together |"
+    yield "| --- | --- | --- |"
+    ours = split(by_method[OURS], lambda row: row.mode)
+    for name in others:
+        theirs = split(by_method[name], lambda row: row.mode)
+        cells = []
+        for mode in ("single", "joint"):
+            both = ours.get(mode) and theirs.get(mode)
+            test = compare(ours[mode], theirs[mode])[AVERAGE] if both else None
+            cells.append(f"{100 * test.difference:+.1f} ({100 * test.lo:+.1f} to {100 * test.hi:+.1f})" if test else "")
+        yield f"| `{name}` | " + " | ".join(cells) + " |"
+    yield ""
+
+
+def _cell(entry: Mapping[str, float] | None) -> str:
+    return "" if entry is None else f"{_value(entry)} ({100 * entry['lo']:.0f} to {100 * entry['hi']:.0f})"
+
+
+def _value(entry: Mapping[str, float]) -> str:
+    return f"{100 * entry['value']:.1f}"
+
+
+def main(argv: Sequence[str]) -> int | None:
+    """Print the tables of a run, or put them into a page."""
+    if not 1 <= len(argv) <= 2:
+        print(__doc__)
+        return 2
+    folder = Path(argv[0])
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        tables = methods_page(metrics, list(read_results(folder / "results.csv")))
+    except OSError as fault:
+        raise ConfigError(f"{folder} is no finished run: {fault}", "give a run folder of edit.py") from fault
+    if len(argv) == 1:
+        print(tables)
+        return 0
+    page = Path(argv[1])
+    before, begun, rest = page.read_text(encoding="utf-8").partition(MARKS[0])
+    _, ended, after = rest.partition(MARKS[1])
+    if not begun or not ended:
+        raise ConfigError(f"{page} has no place for the tables.", f"mark it by {MARKS[0]} and {MARKS[1]}")
+    page.write_text(f"{before}{MARKS[0]}\n{tables}\n{MARKS[1]}{after}", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(lambda: main(sys.argv[1:])))
