@@ -17,7 +17,7 @@ from ldke_pl.errors import ConfigError
 from ldke_pl.metrics.comparisons import compare
 from ldke_pl.metrics.grouping import ALL, AVERAGE, split
 from ldke_pl.metrics.results import ProbeResult, read_results
-from ldke_pl.metrics.summary import SEQUENCE
+from ldke_pl.metrics.summary import PROTOCOLS, SEQUENCE
 
 HEADS = {
     AVERAGE: "average",
@@ -43,7 +43,8 @@ def methods_page(metrics: Mapping[str, Any], rows: Sequence[ProbeResult]) -> str
 
 def _parts(metrics: Mapping[str, Any], rows: Sequence[ProbeResult]) -> Iterator[str]:
     methods = metrics["methods"]
-    yield f"Commit `{metrics['commit']}`, seeds {metrics['seeds']}, {metrics['n_edits']} edits, protocol `generate`."
+    run = f"Model `{metrics['model']}`, commit `{metrics['commit']}`, seeds {metrics['seeds']}, {metrics['n_edits']} edits"
+    yield f"{run}, protocol `generate`."
     yield "Percent, with 95% intervals clustered by entity. P1: portability_1.\n"
     for mode in ("single", "joint"):
         runs = {name: figures for name, figures in methods.items() if mode in figures}
@@ -51,6 +52,7 @@ def _parts(metrics: Mapping[str, Any], rows: Sequence[ProbeResult]) -> Iterator[
             yield f"### {_titled(mode, runs)}\n"
             yield from _side_by_side(runs, mode)
     yield from _sequence(methods)
+    yield from _protocols(methods)
     yield from _differences(rows)
 
 
@@ -91,6 +93,22 @@ def _sequence(methods: Mapping[str, Any]) -> Iterator[str]:
         if any(found):
             cells = [f"{_value(f[AVERAGE])}, {_value(f[ProbeKind.RELIABILITY])}" if f else "" for f in found]
             yield f"| `{name}` | " + " | ".join(cells) + " |"
+    yield ""
+
+
+def _protocols(methods: Mapping[str, Any]) -> Iterator[str]:
+    """The same edits under every protocol: average of each method, and how far above generation it lies."""
+    found = {name: figures["single"]["protocol"] for name, figures in methods.items() if "single" in figures}
+    names = [name for name in PROTOCOLS if found and all(name in by_protocol for by_protocol in found.values())]
+    if len(names) < 2:
+        return
+    yield "### Each edit alone, under other protocols: average, and how far it lies above that of generation\n"
+    yield "| method | " + " | ".join(f"`{name}`" for name in names) + " |"
+    yield "| --- |" + " --- |" * len(names)
+    for method, by_protocol in found.items():
+        averages = [by_protocol[name][ALL][AVERAGE]["value"] for name in names]
+        cells = [f"{100 * a:.1f} ({100 * (a - averages[0]):+.1f})" for a in averages[1:]]
+        yield f"| `{method}` | {100 * averages[0]:.1f} | " + " | ".join(cells) + " |"
     yield ""
 
 

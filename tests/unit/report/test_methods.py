@@ -42,6 +42,15 @@ def test_ours_is_set_against_each_method_by_the_same_probes(
     assert "minus others" not in methods_page(several, ours)
 
 
+def test_protocols_are_set_against_generation(several: dict[str, Any]) -> None:
+    masked = {"all": {"average": {"value": 0.95, "n": 1, "lo": 0.9, "hi": 1.0}}}
+    for figures in several["methods"].values():
+        figures["single"]["protocol"]["masked"] = masked
+    text = methods_page(several, [])
+    assert "| `ldke` | 99.1 | 95.0 (-4.1) |" in text
+    assert "| `no_edit` | 35.0 | 95.0 (+60.0) |" in text
+
+
 def test_tables_are_put_between_the_marks_of_a_page(several: dict[str, Any], tmp_path: Path) -> None:
     write_metrics(tmp_path, several)
     write_results(tmp_path / "results.csv", [])
