@@ -4,7 +4,7 @@ FT-L tunes the last layer's MLP output (EasyEdit and VLKEB: AdamW, lr 1e-4, 10 s
 stop at loss < 1e-2); FT-V tunes the connector. Deviations: each edit has its own full-rank update instead of a
 changed weight, so that edits stay apart; Adam without weight decay; the views, learning rate and steps of
 ``conf/editor/ft_l.yaml`` and ``ft_v.yaml``, where the published single view is ``views=1``. Applied together, edits are
-one update, for which the same steps are passes over all of them; these were not tuned. In sequence, one update is tuned
+one update, for which the same steps are passes over all of them. In sequence, one update is tuned
 on one edit after another, with a fresh optimiser each.
 """
 

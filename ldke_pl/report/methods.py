@@ -43,7 +43,8 @@ def methods_page(metrics: Mapping[str, Any], rows: Sequence[ProbeResult]) -> str
 
 def _parts(metrics: Mapping[str, Any], rows: Sequence[ProbeResult]) -> Iterator[str]:
     methods = metrics["methods"]
-    run = f"Model `{metrics['model']}`, commit `{metrics['commit']}`, seeds {metrics['seeds']}, {metrics['n_edits']} edits"
+    run = f"Model `{metrics['model']}`, commit `{metrics['commit']}`, seeds {metrics['seeds']}"
+    run += f", {metrics['n_edits']} edits"
     yield f"{run}, protocol `generate`."
     yield "Percent, with 95% intervals clustered by entity. P1: portability_1.\n"
     for mode in ("single", "joint"):
