@@ -20,7 +20,7 @@ SITE = "decoder.4"
 @pytest.fixture(scope="module")
 def config() -> EditorConfig:
     read = load_config(EditConfig, CONF_DIR / "edit.yaml", ["editor=balancedit"]).editor["balancedit"]
-    return replace(read, steps=1, stop_loss=0.0)
+    return replace(read, steps=1, stop_loss=0.0, balance=0.97)
 
 
 @pytest.fixture
