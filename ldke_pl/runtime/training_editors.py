@@ -52,5 +52,6 @@ def _trained(backbone: Backbone, name: str, settings: EditorConfig) -> TrainedEd
     sites = choose_sites(backbone, settings, LocalizerConfig(), Calibration(), seed=0)
     editor: Editor = build_editor(backbone, settings, sites)
     if not isinstance(editor, TrainedEditor):
-        raise ConfigError(f"{name} has nothing to train.", "name methods that have, such as editor=mend")
+        hint = "name methods that have, such as editor=mend; without editor= the router is trained"
+        raise ConfigError(f"{name} has nothing to train.", hint)
     return editor
