@@ -309,6 +309,11 @@ def test_sweeps_expand_to_arguments_that_load(file: Path) -> None:
         assert found == [*values]
 
 
+def test_the_threshold_is_searched_with_a_localizer_that_has_one() -> None:
+    rules = OmegaConf.load(CONF_DIR / "sweep" / "threshold.yaml").parameters
+    assert edit(f"localizer={rules.localizer.value}").localizer.name not in ("best_fixed_per_kind", "fixed", "all")
+
+
 def test_peers_are_chosen_on_validation_with_one_budget() -> None:
     sweeps = {file.stem: OmegaConf.load(file).parameters for file in (CONF_DIR / "sweep").glob("*.yaml")}
     peers = {name: rules for name, rules in sweeps.items() if name != "threshold"}
