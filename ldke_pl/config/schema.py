@@ -40,6 +40,7 @@ class DataConfig:
     missing_images: str = field("error", help="what to do about a picture that is not there", choices=("error", "skip"))
     train: str | None = field(None, help="training file that these edits are compared with; null: none")
     eval: str | None = field(None, help="evaluation file that these edits are compared with; null: none")
+    distractors: list[str] = field([], help="splits (Atlas) or annotation files whose edits fill a larger run.index")
     deleak: bool = field(False, help="leave out what also occurs in data.train (edit.py) or in data.eval (train.py)")
 
     def check(self) -> Iterator[tuple[str, str]]:
@@ -181,13 +182,14 @@ class RunConfig:
     sample: int | None = field(None, help="edits drawn per group; null: all", ge=1)
     joint: int = field(300, help="most edits applied together in joint mode", ge=1)
     sequence: list[int] = field([], help="also make the joint set's edits one after another; ask after so many", ge=1)
+    index: list[int] = field([], help="also ask the joint set in an index of so many keys, with data.distractors", ge=1)
     resamples: int = field(1000, help="bootstrap resamples of an interval", ge=1)
     batch_size: int = field(64, help="probes in one forward", ge=1)
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Nothing is run twice."""
         given: dict[str, list[Any]] = {
-            name: getattr(self, name) for name in ("seeds", "modes", "protocols", "sequence")
+            name: getattr(self, name) for name in ("seeds", "modes", "protocols", "sequence", "index")
         }
         for name, values in given.items():
             if len({*values}) < len(values):

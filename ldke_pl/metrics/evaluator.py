@@ -98,7 +98,7 @@ class Evaluator:
             together: positions of the cases whose items are asked, others are left at 0; None for all.
         """
         found = torch.zeros(len(self.items), len(keys))
-        for batch in self._batches(self._wanted(together)):
+        for batch in self._batches(self.wanted(together)):
             features = gate.reader.questions([self._question(i) for i in batch])
             found[batch] = gate.relevance(features, keys).cpu()
         return found
@@ -119,7 +119,7 @@ class Evaluator:
         """
         if all(edit.changes_nothing for edit in edits):
             return self.before
-        return self._answers(self._wanted(together), {i: edits[own] for i, own in enumerate(self._own)})
+        return self._answers(self.wanted(together), {i: edits[own] for i, own in enumerate(self._own)})
 
     def rows(
         self,
@@ -137,7 +137,7 @@ class Evaluator:
             routes: the edit that each item is routed to, by position in ``edits``; -1 for the base.
             together: positions of the cases whose edits are applied together; None for each edit by itself.
         """
-        wanted = self._wanted(together)
+        wanted = self.wanted(together)
         strays = {i: edits[routes[i]] for i in wanted if routes[i] not in (-1, self._own[i])}
         after = self._answers(sorted(strays), strays)
         scores = {p: self._scores(p, unrouted) for p in self.protocols}
@@ -158,6 +158,18 @@ class Evaluator:
                     score_no_edit=base_scores[protocol][i],
                     route=BASE if route < 0 else edits[route].edit_id,
                 )  # fmt: skip
+
+    def wanted(self, together: Sequence[int] | None) -> list[int]:
+        """Items to score; together, a locality probe that another edit answers has nothing to be compared with."""
+        if together is None:
+            return list(range(len(self.items)))
+        members = sorted(together)
+        scored = dict(zip(members, scored_together([self.cases[i] for i in members]), strict=True))
+        places, first = [], 0
+        for number, case in enumerate(self.cases):
+            places += [first + i for i, kept in enumerate(scored.get(number, ())) if kept]
+            first += len(case.probes)
+        return places
 
     def own_routes(self) -> list[int]:
         """Every item routed to its own case's edit: what an unrouted method does."""
@@ -185,18 +197,6 @@ class Evaluator:
         routes = torch.where(chosen >= 0, members[chosen.clamp_min(0)], -1).tolist()
         shared = [r >= 0 and edits[r].deltas is edits[o].deltas for r, o in zip(routes, self._own, strict=True)]
         return [o if same else r for same, r, o in zip(shared, routes, self._own, strict=True)]
-
-    def _wanted(self, together: Sequence[int] | None) -> list[int]:
-        """Items to score; together, a locality probe that another edit answers has nothing to be compared with."""
-        if together is None:
-            return list(range(len(self.items)))
-        members = sorted(together)
-        scored = dict(zip(members, scored_together([self.cases[i] for i in members]), strict=True))
-        places, first = [], 0
-        for number, case in enumerate(self.cases):
-            places += [first + i for i, kept in enumerate(scored.get(number, ())) if kept]
-            first += len(case.probes)
-        return places
 
     def _question(self, i: int) -> Question:
         probe = self.items[i][1]

@@ -16,7 +16,8 @@ class ProbeResult:
     Args:
         method: name of the editor ("ldke", "no_edit", ...).
         mode: "single" (this edit alone) or "joint" (the contradiction-free set applied together),
-            or "sequence_10" (the first ten of that set made one after another).
+            "sequence_10" (the first ten of that set made one after another), or "index_1000" (that set in an index
+            of a thousand keys, the others of edits that no probe is about).
         protocol: "generate", "masked" or "vlkeb" (DESIGN section 8).
         seed: seed of the edit.
         case_id, group, entity: as in :class:`~ldke_pl.data.records.EditCase`.

@@ -17,8 +17,14 @@ from ldke_pl.metrics.statistics import average_bootstrap, cluster_bootstrap
 PROTOCOLS = ("generate", "masked", "vlkeb")
 """Ways to score an answer, the headline first (DESIGN section 8)."""
 
+MODES = ("single", "joint")
+"""Each edit alone, and all of the contradiction-free set together."""
+
 SEQUENCE = "sequence"
 """Edits made one after another; the mode after ten of them is named ``sequence_10``."""
+
+INDEX = "index"
+"""The joint set in a larger index; the mode in one of 1000 keys is named ``index_1000``."""
 
 ByKind = dict[str, IntervalDict]
 ByGroup = dict[str, ByKind]
@@ -31,6 +37,17 @@ class ModeSummary(TypedDict):
     unrouted: ByGroup
     ceiling: ByGroup
     router: NotRequired[RouterFigures]
+
+
+def ordered_modes(found: Iterable[str]) -> list[str]:
+    """The modes among some names, in the order of tables: "single", "joint", then those with a size, rising."""
+
+    def place(mode: str) -> tuple[int, int]:
+        name, _, size = mode.partition("_")
+        return (*MODES, SEQUENCE, INDEX).index(name), int(size or 0)
+
+    known = [m for m in dict.fromkeys(found) if m.partition("_")[0] in (*MODES, SEQUENCE, INDEX)]
+    return sorted(known, key=place)
 
 
 def summarise(

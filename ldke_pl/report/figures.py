@@ -7,12 +7,11 @@ from typing import Any
 
 from ldke_pl.data.records import ProbeKind
 from ldke_pl.metrics.grouping import ALL, AVERAGE, IntervalDict
-from ldke_pl.metrics.summary import PROTOCOLS, SEQUENCE
+from ldke_pl.metrics.summary import MODES, PROTOCOLS, ordered_modes
 
 Metrics = Mapping[str, Any]
 """The whole of ``metrics.json``."""
 
-MODES = ("single", "joint", SEQUENCE)
 NO_EDIT = "no_edit"
 HEADLINE = "generate"
 """The protocol of the headline."""
@@ -129,6 +128,11 @@ class CostLine:
     costs: Mapping[str, float]
 
 
+def modes(metrics: Metrics) -> list[str]:
+    """The modes that some method has figures for, in order."""
+    return ordered_modes(mode for figures in metrics["methods"].values() for mode in figures)
+
+
 def headline(metrics: Metrics, *, mode: str, group: str = ALL, protocol: str = HEADLINE) -> Headline:
     """Collect the lines of one table; a method without figures for this mode, group and protocol has none."""
     lines: list[Line] = []
@@ -150,7 +154,7 @@ def headline(metrics: Metrics, *, mode: str, group: str = ALL, protocol: str = H
 def headlines(metrics: Metrics) -> Iterator[Headline]:
     """Yield every table that has lines: by protocol, ``generate`` first, then mode, then group, "all" first."""
     for protocol in PROTOCOLS:
-        for mode in MODES:
+        for mode in modes(metrics):
             for group in _groups(metrics, mode, protocol):
                 yield headline(metrics, mode=mode, group=group, protocol=protocol)
 
@@ -158,7 +162,7 @@ def headlines(metrics: Metrics) -> Iterator[Headline]:
 def router_blocks(metrics: Metrics) -> list[RouterBlock]:
     """Collect the router's rates: one block per method and mode, and one more for relations it never trained on."""
     blocks = []
-    for mode in MODES:
+    for mode in modes(metrics):
         for method, summary in _summaries(metrics, mode):
             whole = summary.get("router", {})
             held_out = whole.get("held_out_relations", {})

@@ -8,10 +8,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ldke_pl.metrics.grouping import ALL
 from ldke_pl.metrics.results import ProbeResult
+from ldke_pl.metrics.summary import ordered_modes
 from ldke_pl.report.cards import ORDER, Card, Choice, cards, choose, fault, route_fault
 from ldke_pl.report.figures import (
     HEADLINE,
-    MODES,
     RATES,
     Headline,
     Metrics,
@@ -95,7 +95,7 @@ def _filters(shown: Sequence[Card]) -> dict[str, list[str]]:
     rows = [row for card in shown for row in card.rows]
     return {
         "method": list(dict.fromkeys(row.method for row in rows)),
-        "mode": [mode for mode in MODES if any(row.mode == mode for row in rows)],
+        "mode": ordered_modes(row.mode for row in rows),
         "group": sorted({row.group for row in rows if row.group}),
         "kind": [kind for kind in ORDER if any(row.kind == kind for row in rows)],
     }

@@ -13,7 +13,7 @@ from ldke_pl.data.records import ProbeKind
 from ldke_pl.metrics.comparisons import compare, share_of_ceiling
 from ldke_pl.metrics.grouping import ALL, AVERAGE, by_group, split
 from ldke_pl.metrics.results import ProbeResult, read_results
-from ldke_pl.metrics.summary import SEQUENCE
+from ldke_pl.metrics.summary import ordered_modes
 
 COLUMNS = (AVERAGE, *(kind.value for kind in ProbeKind))
 
@@ -27,8 +27,7 @@ def _parts(metrics: Mapping[str, Any]) -> Iterator[str]:
     methods = metrics["methods"]
     yield f"Model `{metrics['model']}`, data `{metrics['data']}`, commit `{metrics['commit']}`,"
     yield f"seeds {metrics['seeds']}, {metrics['n_edits']} edits. Percent, with 95% intervals clustered by entity.\n"
-    found = {mode for figures in methods.values() for mode in figures if mode.startswith(f"{SEQUENCE}_")}
-    for mode in ("single", "joint", *sorted(found, key=lambda m: int(m.removeprefix(f"{SEQUENCE}_")))):
+    for mode in ordered_modes(mode for figures in methods.values() for mode in figures):
         runs = {name: figures[mode] for name, figures in methods.items() if mode in figures}
         for group in _groups(runs):
             yield f"### `{mode}`, {group}, protocol `generate`\n"
@@ -82,11 +81,12 @@ def _paired(rows: Sequence[ProbeResult]) -> Iterator[str]:
     name = rows[0].method
     if not any(row.route != row.edit_id for row in rows):
         return
-    yield f"### `{name}`, `single`: portability_1 as a share of its ceiling\n"
+    if single:
+        yield f"### `{name}`, `single`: portability_1 as a share of its ceiling\n"
     for group, members in by_group([row for row in single if row.kind == ProbeKind.PORTABILITY_1]).items():
         found = share_of_ceiling(members)
         yield f"- {group}: {100 * found.value:.1f} ({100 * found.lo:.1f} to {100 * found.hi:.1f}, n {found.n})"
-    if not joint:
+    if not single or not joint:
         return
     yield f"\n### `{name}`: `joint` minus `single`, the same probes\n"
     yield "| probe kind | difference | 95% interval | n |"

@@ -4,6 +4,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ldke_pl.atlas.cases import build
@@ -51,6 +52,21 @@ def load_cases(config: DataConfig, split: str | None = None) -> list[EditCase]:
     if not cases:
         raise DataError(f"{path} holds no case to edit.", "choose another file or a larger data.limit")
     return _deleaked(cases, config, root) if config.deleak else cases
+
+
+def load_distractors(config: DataConfig) -> list[EditCase]:
+    """Cases of the splits or files that ``config.distractors`` names, for their edits alone.
+
+    Raises:
+        ConfigError: Atlas has no such split.
+        DataError: a file or a row of it cannot be read, or a picture is missing.
+    """
+    whole = replace(config, deleak=False, limit=None)
+    atlas = config.format == "atlas" and config.path is None
+    found: list[EditCase] = []
+    for name in config.distractors:
+        found += load_cases(whole, name) if atlas else load_cases(replace(whole, path=name))
+    return found
 
 
 def _deleaked(cases: list[EditCase], config: DataConfig, root: Path | None) -> list[EditCase]:

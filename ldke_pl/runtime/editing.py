@@ -38,14 +38,14 @@ def run_edit(config: EditConfig) -> None:
     with console.status(f"asking the unedited model {len(evaluator.items)} questions"):
         evaluator.ask_base()
         agreement = evaluator.self_agreement()
-        keys = session.router.keys(session.requests)
+        keys = session.router.keys([*session.requests, *session.distractors])
         relevance = evaluator.relevance(session.router, keys)
     rows: list[ProbeResult] = []
     for seed in config.run.seeds:
         for name, settings in config.editor.items():
             editor, edits = make_edits(session, name, settings, seed)
             if settings.routing == "shared":
-                edits = [replace(e, key=k) for e, k in zip(edits, keys, strict=True)]
+                edits = [replace(e, key=k) for e, k in zip(edits, keys, strict=False)]  # distractors' keys come last
                 if seed == config.run.seeds[0]:
                     save_edits(session, name, [edits[i] for i in session.joint()])
             with console.status(f"{name}: asking every probe under its edit"):
@@ -89,7 +89,9 @@ def save_edits(session: Session, name: str, edits: Sequence[Edit]) -> None:
 def finish(session: Session, rows: Sequence[ProbeResult], agreement: float) -> None:
     """Write results, figures and report, and print the tables."""
     config = session.config
-    sizes = {"single": 1, "joint": len(session.joint())} | {f"{SEQUENCE}_{n}": n for n in session.sizes()}
+    together = len(session.joint())
+    sizes = {"single": 1, "joint": together} | {f"{SEQUENCE}_{n}": n for n in session.sizes()}
+    sizes |= {mode: together + others for mode, others in session.crowded().items()}
     held_out = frozenset(config.router.held_out_relations)
     methods: dict[str, Any] = {
         **summarise(rows, index_sizes=sizes, held_out_relations=held_out, resamples=config.run.resamples)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ldke_pl.data import EditRequest
 from ldke_pl.editors import Editor, GatedEditor, JointEditor, SequentialEditor
 from ldke_pl.edits import Edit
-from ldke_pl.metrics.evaluator import Evaluator, Run
+from ldke_pl.metrics.evaluator import Answers, Evaluator, Run
 from ldke_pl.metrics.results import ProbeResult
 from ldke_pl.metrics.summary import SEQUENCE
 from ldke_pl.runtime.session import Session
@@ -19,7 +20,7 @@ class Method:
     """One method and the edits that it made with one seed, each alone.
 
     Args:
-        relevance: of every item to every request by the run's router, (items, requests).
+        relevance: of every item to every request, and then every distractor, by the run's router, (items, edits).
     """
 
     session: Session
@@ -44,6 +45,8 @@ class Method:
                 answers = self.evaluator.forced(state, together)
             routes = self._joint(state, together)
             yield from self.evaluator.rows(self._run(mode), state, answers, routes, together)
+        if self._routing == "shared" and not isinstance(self.editor, JointEditor):
+            yield from self._crowded(unrouted)
 
     def _run(self, mode: str) -> Run:
         return Run(self.name, mode, self.seed)
@@ -66,6 +69,21 @@ class Method:
         if isinstance(self.editor, SequentialEditor) and sizes:
             states = self.editor.edit_in_sequence(requests, sizes, seed=self.seed)
             yield from ((mode, chosen, edits) for (mode, chosen), edits in zip(sequence, states, strict=True))
+
+    def _crowded(self, unrouted: Answers) -> Iterator[ProbeResult]:
+        """Rows of the joint set with distractors in its index; an edit of theirs is made if something goes to it."""
+        members, first = self.session.joint(), len(self.edits)
+        for mode, others in self.session.crowded().items():
+            edits = [*self.edits, *(_unmade(r) for r in self.session.distractors[:others])]
+            index = [*members, *range(first, len(edits))]
+            relevance = self.relevance[:, torch.tensor(index)]
+            routes = self.evaluator.joint_routes(relevance, edits, index, self.session.router.threshold)
+            asked = sorted({routes[i] for i in self.evaluator.wanted(members) if routes[i] >= first})
+            requests = [self.session.distractors[place - first] for place in asked]
+            made = self.editor.edit(requests, seed=self.seed) if requests else []
+            for place, edit in zip(asked, made, strict=True):
+                edits[place] = edit
+            yield from self.evaluator.rows(self._run(mode), edits, unrouted, routes, members)
 
     @property
     def _routing(self) -> str:
@@ -91,3 +109,8 @@ class Method:
             return self.evaluator.joint_routes(relevance, state, together, gate.threshold)
         relevance = self.relevance[:, torch.tensor(together)]
         return self.evaluator.joint_routes(relevance, state, together, self.session.router.threshold)
+
+
+def _unmade(request: EditRequest) -> Edit:
+    """What stands in the index for an edit that is made once something is routed to it."""
+    return Edit("", request.prompt, request.target, (), {})

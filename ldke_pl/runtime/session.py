@@ -16,8 +16,9 @@ from ldke_pl.editors import Editor, GatedEditor, Sites, TrainedEditor, build_edi
 from ldke_pl.editors.store import load_trained
 from ldke_pl.errors import ConfigError, EditError, LDKEError
 from ldke_pl.localize import Calibration, build_localizer
+from ldke_pl.metrics.summary import INDEX
 from ldke_pl.router import FeatureReader, RadiusRouter, Router, load_router
-from ldke_pl.runtime.data import check_images, load_cases, sampled
+from ldke_pl.runtime.data import check_images, load_cases, load_distractors, sampled
 from ldke_pl.runtime.folder import build_logger, commit, open_run
 from ldke_pl.runtime.trainer import build_trainer
 
@@ -66,6 +67,7 @@ class Session:
     cases: list[EditCase]
     console: Console
     logger: Logger | bool
+    distractors: list[EditRequest] = field(default_factory=list)
     commit: str = ""
     costs: dict[str, Costs] = field(default_factory=dict)
 
@@ -80,6 +82,11 @@ class Session:
     def sizes(self) -> list[int]:
         """After how many of the joint set's edits, made one after another, all of them are asked again."""
         return sorted({min(n, len(self.joint())) for n in self.config.run.sequence if self.joint()})
+
+    def crowded(self) -> dict[str, int]:
+        """Modes in which distractors fill the index of the joint set, and how many of them."""
+        members = len(self.joint())
+        return {f"{INDEX}_{n}": n - members for n in sorted(self.config.run.index) if members and n > members}
 
 
 def prepare(config: EditConfig, console: Console) -> Session:
@@ -103,7 +110,28 @@ def prepare(config: EditConfig, console: Console) -> Session:
     if config.router.threshold is not None:
         router.threshold = config.router.threshold
     calibration = Calibration.load(place / "localizer.json") if place else Calibration()
-    return Session(config, folder, backbone, router, calibration, cases, console, logger, commit())
+    session = Session(config, folder, backbone, router, calibration, cases, console, logger, commit=commit())
+    session.distractors = _distractors(session)
+    return session
+
+
+def _distractors(session: Session) -> list[EditRequest]:
+    """The edits that fill the largest index that is asked for.
+
+    Raises:
+        ConfigError: there are too few.
+    """
+    wanted = max(session.crowded().values(), default=0)
+    found = load_distractors(session.config.data) if wanted else []
+    if len(found) < wanted:
+        most, names = len(session.joint()) + len(found), session.config.data.distractors
+        raise ConfigError(
+            f"run.index asks for {max(session.config.run.index)} keys, but the joint set and data.distractors={names} "
+            f"have {most}.",
+            "name more splits or files in data.distractors, or ask for a smaller index",
+        )
+    check_images([replace(case, probes=()) for case in found[:wanted]])
+    return [case.request for case in found[:wanted]]
 
 
 def router_folder(config: EditConfig) -> Path | None:

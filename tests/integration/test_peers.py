@@ -1,16 +1,25 @@
 """Every editing method as a user runs it: trained where it must be, and alone, together and in sequence."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import torch
 from commands import Outcome, call_command, check_fault
+from torch import Tensor
 
 from ldke_pl.config import CONF_DIR
 from ldke_pl.metrics.results import read_results
+from ldke_pl.router import RadiusRouter
+from ldke_pl.router.base import Key
+from ldke_pl.router.features import Features
 
 METHODS = sorted(path.stem for path in (CONF_DIR / "editor").glob("*.yaml"))
 TRAINED = ("liveedit", "mend", "mscke", "serac")
+
+SHARING = ("ike_routed", "ldke", "name_overwrite")
+"""Methods whose edits the run's router finds, in an index that others' edits may fill."""
 
 FAST = {"steps": "2", "train_steps": "2", "train_batch": "2"}
 
@@ -40,6 +49,7 @@ def run(
     settings = [f"editor.{name}.steps={FAST['steps']}" for name in METHODS]
     settings += [f"editor.{name}.weights={trained[0] / name}" for name in TRAINED]
     chosen = [f"editor=[{','.join(METHODS)}]", "run.sequence=[1,2]", "run.protocols=[generate,masked,vlkeb]"]
+    chosen += ["run.index=[6]", "data.distractors=[router-val]"]
     return folder, call_command("edit", [*small, *chosen, *settings, f"run.dir={folder}"])
 
 
@@ -57,10 +67,11 @@ def test_all_methods_run_side_by_side_in_every_mode(run: tuple[Path, Outcome]) -
     rows = list(read_results(folder / "results.csv"))
     modes = {(r.method, r.mode, r.protocol) for r in rows}
     for name in METHODS:
-        together = {"single", "joint", "sequence_1", "sequence_2"}
+        together = {"single", "joint", "sequence_1", "sequence_2"} | ({"index_6"} if name in SHARING else set())
         assert {m for n, m, _ in modes if n == name} == together, name
         assert {p for n, _, p in modes if n == name} == {"generate", "masked", "vlkeb"}
-    asked = {n: {(r.case_id, r.kind, r.prompt, r.image) for r in rows if r.method == n} for n in METHODS}
+    everywhere = [r for r in rows if r.mode != "index_6"]
+    asked = {n: {(r.case_id, r.kind, r.prompt, r.image) for r in everywhere if r.method == n} for n in METHODS}
     assert all(asked[name] == asked["no_edit"] for name in METHODS)
 
 
@@ -70,6 +81,30 @@ def test_what_no_method_routes_to_is_as_it_was(run: tuple[Path, Outcome]) -> Non
             assert row.after == row.before
         if row.method == "no_edit":
             assert row.score == row.score_no_edit
+
+
+def test_a_larger_index_asks_the_joint_set_alone(
+    small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def last(router: RadiusRouter, queries: Features, keys: Sequence[Key]) -> Tensor:
+        return torch.linspace(0.5, 1, len(keys)).expand(len(queries["seen"]), -1)
+
+    monkeypatch.setattr(RadiusRouter, "relevance", last)
+    chosen = ["editor=ldke", "editor.ldke.steps=2", "run.modes=[joint]"]
+    chosen += ["run.index=[6]", "data.distractors=[router-val]", "run.protocols=[generate]"]
+    outcome = call_command("edit", [*small, *chosen, f"run.dir={tmp_path}"])
+    assert outcome.status == 0, outcome.err
+    rows = [row for row in read_results(tmp_path / "results.csv") if row.method == "ldke"]
+    joint, larger = ([row for row in rows if row.mode == mode] for mode in ("joint", "index_6"))
+    assert [(r.case_id, r.kind, r.prompt, r.image) for r in larger] == [
+        (r.case_id, r.kind, r.prompt, r.image) for r in joint
+    ]
+    figures = json.loads((tmp_path / "metrics.json").read_text())["methods"]["ldke"]
+    assert figures["index_6"]["router"]["index_size"] == 6
+    own = {row.edit_id for row in rows}
+    assert {row.route for row in joint} < own
+    assert len({row.route for row in larger} - own) == 1, "all go to an edit that no case is about"
+    assert {r.after for r in larger} != {r.after_unrouted for r in larger}, "and are answered under it"
 
 
 def test_facts_told_in_the_prompt_change_no_weight(run: tuple[Path, Outcome]) -> None:
@@ -84,6 +119,7 @@ def test_facts_told_in_the_prompt_change_no_weight(run: tuple[Path, Outcome]) ->
         ("edit", ["editor=mend", "router=radius"], ["must be trained", "editor=NAME"]),
         ("edit", ["editor=mend", "router=radius", "editor.mend.weights=nowhere"], ["nowhere", "cannot be used"]),
         ("edit", ["editor=ldke", "router=radius", "editor.ldke.routing=own"], ["no gate of its own"]),
+        ("edit", ["editor=ldke", "router=radius", "run.index=[500]"], ["500 keys", "router-train", "have 14"]),
     ],
 )
 def test_a_method_that_cannot_run_says_why(

@@ -9,7 +9,7 @@ import pytest
 
 from ldke_pl.metrics.results import ProbeResult
 from ldke_pl.metrics.statistics import average_bootstrap, cluster_bootstrap
-from ldke_pl.metrics.summary import summarise
+from ldke_pl.metrics.summary import ordered_modes, summarise
 
 MakeRow = Callable[..., ProbeResult]
 
@@ -127,3 +127,8 @@ def test_unknown_names_are_refused(make_row: MakeRow) -> None:
         summarise([make_row(protocol="guess")], index_sizes={"single": 1})
     with pytest.raises(ValueError, match="not finite"):
         summarise([make_row(score=float("nan"))], index_sizes={"single": 1})
+
+
+def test_modes_come_in_the_order_of_tables() -> None:
+    found = ["index_1000", "sequence_100", "seconds_per_edit", "joint", "sequence_9", "single", "joint"]
+    assert ordered_modes(found) == ["single", "joint", "sequence_9", "sequence_100", "index_1000"]
