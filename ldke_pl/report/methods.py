@@ -1,11 +1,11 @@
 """Methods side by side as Markdown: the table of ``experiments/README.md``.
 
-python -m ldke_pl.report.methods RUN_FOLDER [PAGE]
+python -m ldke_pl.report.methods RUN_FOLDER ... [PAGE.md]
 
-Prints the tables; with PAGE, puts them in that page between the marks ``<!-- methods -->`` and ``<!-- end -->``.
+Prints the tables of one run, or of several on the same edits; with a page, puts them there between the marks
+``<!-- methods -->`` and ``<!-- end -->``.
 """
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,11 +13,12 @@ from typing import Any
 
 from ldke_pl.cli import exit_status
 from ldke_pl.data.records import ProbeKind
-from ldke_pl.errors import ConfigError
 from ldke_pl.metrics.comparisons import compare
 from ldke_pl.metrics.grouping import ALL, AVERAGE, split
-from ldke_pl.metrics.results import ProbeResult, read_results
-from ldke_pl.metrics.summary import PROTOCOLS, SEQUENCE
+from ldke_pl.metrics.results import ProbeResult
+from ldke_pl.metrics.summary import INDEX, PROTOCOLS, SEQUENCE, ordered_modes
+from ldke_pl.report.page import put
+from ldke_pl.report.runs import merged, read_run
 
 HEADS = {
     AVERAGE: "average",
@@ -32,7 +33,6 @@ HEADS = {
 }
 """Kinds that have a column for all edits, and its head; portability_1 has one for each kind of edit."""
 
-MARKS = ("<!-- methods -->", "<!-- end -->")
 OURS = "ldke"
 
 
@@ -43,9 +43,8 @@ def methods_page(metrics: Mapping[str, Any], rows: Sequence[ProbeResult]) -> str
 
 def _parts(metrics: Mapping[str, Any], rows: Sequence[ProbeResult]) -> Iterator[str]:
     methods = metrics["methods"]
-    run = f"Model `{metrics['model']}`, commit `{metrics['commit']}`, seeds {metrics['seeds']}"
-    run += f", {metrics['n_edits']} edits"
-    yield f"{run}, protocol `generate`."
+    run = f"Model `{metrics['model']}`, commit `{metrics['commit']}`, {metrics['n_edits']} edits"
+    yield f"{run}, protocol `generate`. {_seeds(rows)}"
     yield "Percent, with 95% intervals clustered by entity. P1: portability_1.\n"
     for mode in ("single", "joint"):
         runs = {name: figures for name, figures in methods.items() if mode in figures}
@@ -55,6 +54,17 @@ def _parts(metrics: Mapping[str, Any], rows: Sequence[ProbeResult]) -> Iterator[
     yield from _sequence(methods)
     yield from _protocols(methods)
     yield from _differences(rows)
+
+
+def _seeds(rows: Sequence[ProbeResult]) -> str:
+    """Which methods were run with which seeds: "Seeds 0, 1: ft_l, ldke; seed 0: mend."."""
+    of_method = split(sorted({(row.method, row.seed) for row in rows}), lambda pair: pair[0])
+    alike = split(of_method, lambda name: tuple(seed for _, seed in of_method[name]))
+    parts = [
+        f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}: {', '.join(f'`{name}`' for name in names)}"
+        for seeds, names in sorted(alike.items(), key=lambda item: -len(item[0]))
+    ]
+    return "; ".join(parts).capitalize() + "." if parts else ""
 
 
 def _titled(mode: str, runs: Mapping[str, Any]) -> str:
@@ -82,15 +92,17 @@ def _side_by_side(runs: Mapping[str, Any], mode: str) -> Iterator[str]:
 
 
 def _sequence(methods: Mapping[str, Any]) -> Iterator[str]:
-    """Average and reliability after N edits made one after another."""
-    sizes = sorted({int(m.rpartition("_")[2]) for f in methods.values() for m in f if m.startswith(f"{SEQUENCE}_")})
-    if not sizes:
+    """Average and reliability after N edits made one after another, and in a larger index."""
+    heads = {SEQUENCE: "after {}", INDEX: "joint set, {} keys"}
+    modes = [m for m in ordered_modes(m for f in methods.values() for m in f) if m.partition("_")[0] in heads]
+    if not modes:
         return
     yield "### One edit after another: average, and reliability, of all edits made so far\n"
-    yield "| method | " + " | ".join(f"after {n}" for n in sizes) + " |"
-    yield "| --- |" + " --- |" * len(sizes)
+    named = [mode.partition("_") for mode in modes]
+    yield "| method | " + " | ".join(heads[name].format(size) for name, _, size in named) + " |"
+    yield "| --- |" + " --- |" * len(modes)
     for name, figures in methods.items():
-        found = [figures.get(f"{SEQUENCE}_{n}", {}).get("protocol", {}).get("generate", {}).get(ALL) for n in sizes]
+        found = [figures.get(mode, {}).get("protocol", {}).get("generate", {}).get(ALL) for mode in modes]
         if any(found):
             cells = [f"{_value(f[AVERAGE])}, {_value(f[ProbeKind.RELIABILITY])}" if f else "" for f in found]
             yield f"| `{name}` | " + " | ".join(cells) + " |"
@@ -144,25 +156,14 @@ def _value(entry: Mapping[str, float]) -> str:
 
 
 def main(argv: Sequence[str]) -> int | None:
-    """Print the tables of a run, or put them into a page."""
-    if not 1 <= len(argv) <= 2:
+    """Print the tables of some runs, or put them into a page."""
+    paths = [Path(argument) for argument in argv]
+    page = paths.pop() if paths and paths[-1].suffix == ".md" else None
+    if not paths:
         print(__doc__)
         return 2
-    folder = Path(argv[0])
-    try:
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        tables = methods_page(metrics, list(read_results(folder / "results.csv")))
-    except OSError as fault:
-        raise ConfigError(f"{folder} is no finished run: {fault}", "give a run folder of edit.py") from fault
-    if len(argv) == 1:
-        print(tables)
-        return 0
-    page = Path(argv[1])
-    before, begun, rest = page.read_text(encoding="utf-8").partition(MARKS[0])
-    _, ended, after = rest.partition(MARKS[1])
-    if not begun or not ended:
-        raise ConfigError(f"{page} has no place for the tables.", f"mark it by {MARKS[0]} and {MARKS[1]}")
-    page.write_text(f"{before}{MARKS[0]}\n{tables}\n{MARKS[1]}{after}", encoding="utf-8")
+    run = merged([read_run(folder) for folder in paths])
+    put(methods_page(run.metrics, run.rows), "methods", page)
     return 0
 
 

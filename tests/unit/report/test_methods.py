@@ -9,7 +9,7 @@ import pytest
 
 from ldke_pl.errors import ConfigError
 from ldke_pl.metrics.results import ProbeResult, write_results
-from ldke_pl.report.methods import MARKS, main, methods_page
+from ldke_pl.report.methods import main, methods_page
 from ldke_pl.runtime.folder import write_metrics
 
 
@@ -19,6 +19,15 @@ def several(metrics: dict[str, Any]) -> dict[str, Any]:
     for figures in metrics["methods"].values():
         figures |= {"seconds_per_edit": 0.5, "bytes_per_edit": 10.0, "sequence_10": figures["single"]}
     return metrics
+
+
+def leave_run(folder: Path, metrics: dict[str, Any], rows: list[ProbeResult]) -> Path:
+    """What a finished run leaves in its folder, as far as tables need it."""
+    folder.mkdir(exist_ok=True)
+    write_metrics(folder, metrics)
+    write_results(folder / "results.csv", rows)
+    (folder / "config.yaml").write_text("router: {held_out_relations: [currency]}\n", encoding="utf-8")
+    return folder
 
 
 def test_the_best_average_comes_first(several: dict[str, Any]) -> None:
@@ -33,6 +42,13 @@ def test_a_sequence_shows_average_and_what_was_kept(several: dict[str, Any]) -> 
     assert "| `ldke` | 99.1, 98.2 |" in methods_page(several, [])
 
 
+def test_a_larger_index_stands_behind_the_sequence(several: dict[str, Any]) -> None:
+    several["methods"]["ldke"]["index_1000"] = several["methods"]["ldke"]["single"]
+    text = methods_page(several, [])
+    assert "| method | after 10 | joint set, 1000 keys |" in text
+    assert "| `no_edit` | 35.0, 0.0 |  |" in text
+
+
 def test_ours_is_set_against_each_method_by_the_same_probes(
     several: dict[str, Any], make_row: Callable[..., ProbeResult]
 ) -> None:
@@ -40,6 +56,13 @@ def test_ours_is_set_against_each_method_by_the_same_probes(
     theirs = [replace(row, method="no_edit", score=0.0) for row in ours]
     assert "| `no_edit` | +100.0 (+100.0 to +100.0) |  |" in methods_page(several, ours + theirs)
     assert "minus others" not in methods_page(several, ours)
+
+
+def test_seeds_are_named_where_methods_differ_in_them(
+    several: dict[str, Any], make_row: Callable[..., ProbeResult]
+) -> None:
+    rows = [make_row(seed=seed) for seed in (0, 1)] + [make_row(method=name) for name in ("mend", "no_edit")]
+    assert "Seeds 0, 1: `ldke`; seed 0: `mend`, `no_edit`." in methods_page(several, rows)
 
 
 def test_protocols_are_set_against_generation(several: dict[str, Any]) -> None:
@@ -52,10 +75,9 @@ def test_protocols_are_set_against_generation(several: dict[str, Any]) -> None:
 
 
 def test_tables_are_put_between_the_marks_of_a_page(several: dict[str, Any], tmp_path: Path) -> None:
-    write_metrics(tmp_path, several)
-    write_results(tmp_path / "results.csv", [])
+    leave_run(tmp_path, several, [])
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{MARKS[0]}\nold\n{MARKS[1]}\nafter\n", encoding="utf-8")
+    page.write_text("before\n<!-- methods -->\nold\n<!-- end -->\nafter\n", encoding="utf-8")
     for _ in range(2):
         assert main([str(tmp_path), str(page)]) == 0
         text = page.read_text(encoding="utf-8")
@@ -64,8 +86,7 @@ def test_tables_are_put_between_the_marks_of_a_page(several: dict[str, Any], tmp
 
 
 def test_a_page_without_marks_is_left_as_it_is(several: dict[str, Any], tmp_path: Path) -> None:
-    write_metrics(tmp_path, several)
-    write_results(tmp_path / "results.csv", [])
+    leave_run(tmp_path, several, [])
     page = tmp_path / "page.md"
     page.write_text("before\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="no place"):
