@@ -20,22 +20,18 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from ldke_pl.backbone import CONNECTOR
 from ldke_pl.config import EditConfig
-from ldke_pl.data import AVERAGED_KINDS, EditCase, EditRequest
-from ldke_pl.edits import Edit
+from ldke_pl.data import EditRequest
 from ldke_pl.localize import build_localizer
 from ldke_pl.localize.calibration import calibrate_standard
 from ldke_pl.localize.controls import CONTROLS
 from ldke_pl.localize.gradients import SCORES, gradient_scores
 from ldke_pl.localize.readout import fit_readout
-from ldke_pl.metrics.evaluator import Evaluator, Run
 from ldke_pl.runtime import main
-from ldke_pl.runtime.editing import make_edits
+from ldke_pl.runtime.exhaustive import exhaustive
 from ldke_pl.runtime.session import Session, prepare, router_folder
 
 SPLIT = "router-val"
-METHOD = "ldke"
 
 
 def run_calibrate(config: EditConfig) -> None:
@@ -44,7 +40,8 @@ def run_calibrate(config: EditConfig) -> None:
     L.seed_everything(config.run.seeds[0], verbose=False)
     session = prepare(config, Console())
     session.calibration = calibrate_standard(session.backbone, session.requests)
-    quality = exhaustive(session)
+    # A site that some edit cannot be made at has no mean to compare.
+    quality = {site: values for site, values in exhaustive(session).items() if not np.isnan(values).any()}
     groups = [case.group for case in session.cases]
     table = {site: _by_group(values, groups) for site, values in quality.items()}
     kinds = sorted(set(groups))
@@ -79,34 +76,6 @@ def _scores(session: Session, requests: Sequence[EditRequest], batch_size: int =
     chunks = [requests[i : i + batch_size] for i in range(0, len(requests), batch_size)]
     found = [gradient_scores(session.backbone, chunk) for chunk in chunks]
     return {name: torch.cat([f[name] for f in found]) for name in SCORES}
-
-
-def exhaustive(session: Session) -> dict[str, list[float]]:
-    """Site -> routed quality of every case's edit made there; NaN where it cannot be made."""
-    evaluator = Evaluator(session.backbone, session.cases, ["generate"], session.config.run.batch_size)
-    evaluator.ask_base()
-    keys = session.router.keys(session.requests)
-    relevance = evaluator.relevance(session.router, keys)
-    routes = evaluator.single_routes(evaluator.own_column(relevance), session.router.threshold)
-    quality = {}
-    for site in session.backbone.sites:
-        if site == CONNECTOR and any(r.image is None for r in session.requests):
-            continue
-        settings = replace(session.config.editor[METHOD], sites=site)
-        _, edits = make_edits(session, METHOD, settings, session.config.run.seeds[0])
-        quality[site] = _quality(evaluator, session.cases, edits, routes)
-    return quality
-
-
-def _quality(
-    evaluator: Evaluator, cases: Sequence[EditCase], edits: Sequence[Edit], routes: Sequence[int]
-) -> list[float]:
-    """Per case: its mean score over probe kinds, each kind counted alike."""
-    scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in evaluator.rows(Run(METHOD, "single", 0), edits, evaluator.forced(edits), routes):
-        if row.kind in AVERAGED_KINDS:
-            scores[row.case_id][row.kind].append(row.score)
-    return [float(np.mean([np.mean(v) for v in scores[case.case_id].values()])) for case in cases]
 
 
 def credited(session: Session, quality: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:

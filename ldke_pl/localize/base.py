@@ -108,17 +108,30 @@ def select_sites(scores: Tensor, sites: Sequence[str], tau: float, max_sites: in
         scores: (edits, sites).
     """
     chosen = []
-    for row in scores:
-        order = row.argsort(descending=True)[:max_sites]
+    for row, ranked in zip(scores, rank_sites(scores, sites), strict=True):
         # Below zero a share of the best would lie above it.
         least = tau * row.max() if row.max() > 0 else row.max()
-        chosen.append(tuple(sites[int(i)] for i in order if row[i] >= least and row[i] > -torch.inf))
+        reaching = {site for site, value in zip(sites, row, strict=True) if value >= least}
+        chosen.append(tuple(site for site in ranked[:max_sites] if site in reaching))
     return chosen
 
 
-def _by_score(
-    backbone: Backbone, config: LocalizerConfig, calibration: Calibration, requests: Sequence[EditRequest]
-) -> list[tuple[str, ...]]:
+def rank_sites(scores: Tensor, sites: Sequence[str]) -> list[tuple[str, ...]]:
+    """Every edit's sites, best first and the first of equals first; -inf is left out.
+
+    Args:
+        scores: (edits, sites).
+    """
+    orders = scores.argsort(dim=1, descending=True, stable=True).tolist()
+    return [tuple(sites[i] for i in order if row[i] > -torch.inf) for row, order in zip(scores, orders, strict=True)]
+
+
+def site_scores(backbone: Backbone, name: str, calibration: Calibration, requests: Sequence[EditRequest]) -> Tensor:
+    """What ``readout`` or one of ``SCORES`` makes of every site, (edits, sites); -inf where an edit cannot be written.
+
+    Raises:
+        EditError: a score is not a number.
+    """
     sites = list(backbone.sites)
     found = gradient_scores(backbone, requests)
     if not all(bool(values.isfinite().all()) for values in found.values()):
@@ -126,13 +139,19 @@ def _by_score(
             f"The localizer's scores are not numbers, in a batch of edits from {requests[0].prompt!r} on.",
             "check the model's weights for values that are not numbers, or load it in another model.dtype",
         )
-    if config.name == "readout" and calibration.readout is not None:
+    if name == "readout" and calibration.readout is not None:
         scores = calibration.readout.predict(found)
     else:
-        scores = standardised(found[config.name], sites, calibration.standard.get(config.name, {}))
-    reached = [[name in possible(backbone.sites, r) for name in sites] for r in requests]
-    scores = scores.masked_fill(~torch.tensor(reached), -torch.inf)
-    return select_sites(scores, sites, config.tau, config.max_sites)
+        scores = standardised(found[name], sites, calibration.standard.get(name, {}))
+    reached = [[site in possible(backbone.sites, r) for site in sites] for r in requests]
+    return scores.masked_fill(~torch.tensor(reached), -torch.inf)
+
+
+def _by_score(
+    backbone: Backbone, config: LocalizerConfig, calibration: Calibration, requests: Sequence[EditRequest]
+) -> list[tuple[str, ...]]:
+    scores = site_scores(backbone, config.name, calibration, requests)
+    return select_sites(scores, list(backbone.sites), config.tau, config.max_sites)
 
 
 def _fixed(site: str, requests: Sequence[EditRequest]) -> list[tuple[str, ...]]:
