@@ -39,6 +39,7 @@ ORDER = (
         "atlas.tokenizer",
         "atlas.card",
         "calibrate",
+        "localizer_study",
         "sweep",
         "bench",
         "app",
