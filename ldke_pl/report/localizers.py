@@ -85,7 +85,7 @@ def _firsts(study: Study, group: str, name: str) -> str:
 
 
 def _costs(study: Study) -> Iterator[str]:
-    """In units of one forward pass over the question and new answer of one edit."""
+    """In units of one forward pass over the question and new answer of one edit; making an edit comes on top."""
     costs = {name: cost for name, cost in study["costs"].items() if name != "one forward"}
     one, edits = study["costs"]["one forward"], study["edit_costs"]
     at_sites = [edits[site] for site in study["sites"]]
@@ -101,18 +101,21 @@ def _costs(study: Study) -> Iterator[str]:
 
 
 def _times(cost: Mapping[str, float], one: Mapping[str, float], key: str) -> str:
-    return f"{cost[key] / one[key]:.2g}" if cost[key] < one[key] else f"{cost[key] / one[key]:.1f}"
+    times = cost[key] / one[key]
+    return "< 0.01" if 0 < times < 0.01 else f"{times:.1f}"
 
 
 def _cell(entry: Mapping[str, float] | None) -> str:
-    return "" if entry is None else "{:.1f} ({:.1f} to {:.1f})".format(*(100 * entry[k] for k in ("value", "lo", "hi")))
+    return (
+        "" if entry is None else "{:z.1f} ({:z.1f} to {:z.1f})".format(*(100 * entry[k] for k in ("value", "lo", "hi")))
+    )
 
 
 def _difference(entry: Mapping[str, float] | None) -> str:
     if entry is None:
         return ""
     difference, low, high = (100 * entry[key] for key in ("difference", "lo", "hi"))
-    return f"{difference:+.1f} ({low:+.1f} to {high:+.1f}), p {entry['p_value']:.3f}"
+    return f"{difference:+z.1f} ({low:+z.1f} to {high:+z.1f}), p {entry['p_value']:.3f}"
 
 
 if __name__ == "__main__":
