@@ -106,9 +106,10 @@ def _times(cost: Mapping[str, float], one: Mapping[str, float], key: str) -> str
 
 
 def _cell(entry: Mapping[str, float] | None) -> str:
-    return (
-        "" if entry is None else "{:z.1f} ({:z.1f} to {:z.1f})".format(*(100 * entry[k] for k in ("value", "lo", "hi")))
-    )
+    if entry is None:
+        return ""
+    value, low, high = (100 * entry[key] for key in ("value", "lo", "hi"))
+    return f"{value:z.1f} ({low:z.1f} to {high:z.1f})"
 
 
 def _difference(entry: Mapping[str, float] | None) -> str:

@@ -13,7 +13,7 @@ from ldke_pl.backbone import CONNECTOR, Backbone
 from ldke_pl.config import LocalizerConfig
 from ldke_pl.data import EditRequest
 from ldke_pl.errors import ArtefactError, ConfigError, EditError
-from ldke_pl.localize import Calibration, build_localizer, select_sites
+from ldke_pl.localize import Calibration, build_localizer, rank_sites, select_sites
 from ldke_pl.localize.base import standardised
 from ldke_pl.localize.gradients import SCORES
 from ldke_pl.localize.readout import Readout, fit_readout
@@ -47,6 +47,11 @@ def test_chosen_sites_reach_tau_times_the_best_and_come_best_first(seed: int) ->
         reaching = {s: v for s, v in zip("abcde", row.tolist(), strict=True) if v >= tau * row.max()}
         assert list(chosen) == sorted(reaching, key=lambda s: -reaching[s])[:most]
         assert "abcde"[seed % 5] not in chosen or row[seed % 5] > 0
+
+
+def test_ranking_holds_every_site_that_can_be_written_and_equals_in_order() -> None:
+    scores = torch.tensor([[-1.0, 2.0, -torch.inf], [0.5, 0.5, 0.5]])
+    assert rank_sites(scores, ["a", "b", "c"]) == [("b", "a"), ("a", "b", "c")]
 
 
 @pytest.mark.parametrize("name", ["cosine", "readout", "all", "random"])
