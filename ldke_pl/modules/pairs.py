@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ldke_pl.data import EditCase, Probe, Question
+from ldke_pl.data import EditCase, Probe, ProbeKind, Question
 from ldke_pl.modules.features import FeatureBank, question_key
 from ldke_pl.router import Features
 
@@ -90,9 +90,19 @@ def probe_question(probe: Probe) -> Question:
 def _apart(cases: Sequence[EditCase]) -> Tensor:
     """(probes, cases) bool: the case has a locality probe, in the probe's own modality, for what the probe is about.
 
-    That is its edit's relation if the probe is relevant to its edit, and else the probe's own.
+    That is its edit's relation if the probe is relevant to its edit, and else the probe's own. An edit of the very
+    relation that a second hop asks for does not leave it alone, even if it does what the second hop starts from.
     """
     protected = [{(p.relation, p.image is None) for p in c.probes if p.kind.is_locality} for c in cases]
-    about = [(p.relation if p.kind.is_locality else c.relation, p.image is None) for c in cases for p in c.probes]
-    columns = {key: torch.tensor([bool(key[0]) and key in p for p in protected]) for key in set(about)}
+    hop = ProbeKind.PORTABILITY_2
+    about = [
+        (p.relation if p.kind.is_locality else c.relation, p.image is None, p.relation if p.kind is hop else "")
+        for c in cases
+        for p in c.probes
+    ]
+    each = list(zip(cases, protected, strict=True))
+    columns = {
+        key: torch.tensor([bool(key[0]) and key[:2] in kinds and c.relation != key[2] for c, kinds in each])
+        for key in set(about)
+    }
     return torch.stack([columns[key] for key in about])

@@ -19,7 +19,7 @@ from ldke_pl.localize import Calibration
 from ldke_pl.localize.calibration import calibrate_standard
 from ldke_pl.metrics.results import BASE, ProbeResult
 from ldke_pl.metrics.routing import router_summary
-from ldke_pl.modules.derived import with_derived_pairs
+from ldke_pl.modules.derived import with_derived_pairs, with_second_hop_edits
 from ldke_pl.modules.features import read_features
 from ldke_pl.modules.pairs import PairTable, pair_table, probe_question, without_relations
 from ldke_pl.modules.router import RouterModule, calibrated_threshold, case_loader
@@ -54,6 +54,7 @@ def run_train(config: TrainConfig) -> None:
             f"router.held_out_relations leaves nothing to train on: {', '.join(sorted(held_out))} are all there are.",
             "hold out fewer relations",
         )
+    train = with_second_hop_edits(train, config.run.seeds[0])
     cases = [*train, *everything]
     questions = [probe_question(p) for c in cases for p in c.probes]
     bank = read_features(trainer, reader, [c.request for c in cases], questions, folder.parent / "cache")

@@ -1,13 +1,14 @@
 """Pairs: what the data says about them."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from toy_reading import bank_of, three_cases
 
 from ldke_pl.backbone import Backbone
-from ldke_pl.data import EditCase
+from ldke_pl.data import EditCase, EditRequest, Probe, ProbeKind
 from ldke_pl.modules.pairs import PairTable, pair_table, without_relations
 from ldke_pl.router import FeatureReader
 
@@ -59,3 +60,16 @@ def test_probes_that_ask_the_same_share_a_row(table: PairTable, cases: list[Edit
     assert len(table.queries["seen"]) == 8  # probes 1 and 7 ask the same in words
     assert table.places[1] == table.places[7]
     assert table.kinds == [p.kind.value for c in cases for p in c.probes]
+
+
+def test_an_edit_of_the_second_hop_does_not_leave_it_alone(
+    backbone: Backbone, cases: list[EditCase], tmp_path: Path
+) -> None:
+    first, _, other = cases
+    leader = Probe(ProbeKind.FINEGRAINED_LOCALITY, first.request.image, "Who leads it?", None, "A", "leader")
+    hop = Probe(ProbeKind.PORTABILITY_2, first.request.image, "Where was its leader born?", None, "A", "birthplace")
+    river = Probe(ProbeKind.PORTABILITY_2, first.request.image, "Which river?", None, "A", "river")
+    born = EditCase("born", EditRequest(hop.image, hop.prompt, "there"), (leader,), "", "A", "birthplace")
+    rows = [replace(first, probes=(hop, river)), born, other]
+    table = pair_table(rows, bank_of(FeatureReader(backbone, [0]), rows, tmp_path))
+    assert table.labels(torch.arange(3), torch.arange(2)).tolist() == [[1, -1, 0], [1, 0, 0]]
