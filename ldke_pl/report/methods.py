@@ -123,6 +123,22 @@ def _protocols(methods: Mapping[str, Any]) -> Iterator[str]:
         cells = [f"{100 * a:.1f} ({100 * (a - averages[0]):+.1f})" for a in averages[1:]]
         yield f"| `{method}` | {100 * averages[0]:.1f} | " + " | ".join(cells) + " |"
     yield ""
+    for name in names[1:]:
+        yield from _flattered(found, name, names[0])
+
+
+def _flattered(found: Mapping[str, Any], name: str, headline: str) -> Iterator[str]:
+    """How far each probe kind's score under a protocol lies above that of generation."""
+    heads = {**HEADS, ProbeKind.PORTABILITY_1: "P1"}
+    kinds = [k for k in heads if k != AVERAGE and any(k in by_protocol[name][ALL] for by_protocol in found.values())]
+    yield f"### Each edit alone, by probe kind: `{name}` minus `{headline}`\n"
+    yield "| method | " + " | ".join(heads[kind] for kind in kinds) + " |"
+    yield "| --- |" + " --- |" * len(kinds)
+    for method, by_protocol in found.items():
+        here, there = by_protocol[name][ALL], by_protocol[headline][ALL]
+        cells = [f"{100 * (here[k]['value'] - there[k]['value']):+z.1f}" if k in here else "" for k in kinds]
+        yield f"| `{method}` | " + " | ".join(cells) + " |"
+    yield ""
 
 
 def _differences(rows: Sequence[ProbeResult]) -> Iterator[str]:

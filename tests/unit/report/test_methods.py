@@ -66,12 +66,14 @@ def test_seeds_are_named_where_methods_differ_in_them(
 
 
 def test_protocols_are_set_against_generation(several: dict[str, Any]) -> None:
-    masked = {"all": {"average": {"value": 0.95, "n": 1, "lo": 0.9, "hi": 1.0}}}
+    masked = {"all": {kind: {"value": 0.95, "n": 1, "lo": 0.9, "hi": 1.0} for kind in ("average", "reliability")}}
     for figures in several["methods"].values():
         figures["single"]["protocol"]["masked"] = masked
     text = methods_page(several, [])
     assert "| `ldke` | 99.1 | 95.0 (-4.1) |" in text
     assert "| `no_edit` | 35.0 | 95.0 (+60.0) |" in text
+    assert "by probe kind: `masked` minus `generate`\n\n| method | reliability |\n" in text
+    assert "| `ldke` | -3.2 |\n| `no_edit` | +95.0 |" in text
 
 
 def test_tables_are_put_between_the_marks_of_a_page(several: dict[str, Any], tmp_path: Path) -> None:
