@@ -7,10 +7,16 @@ from typing import Any
 
 from ldke_pl.data.records import ProbeKind
 from ldke_pl.metrics.grouping import ALL, AVERAGE, IntervalDict
-from ldke_pl.metrics.summary import MODES, PROTOCOLS, ordered_modes
+from ldke_pl.metrics.summary import INDEX, MODES, PROTOCOLS, SEQUENCE
 
 Metrics = Mapping[str, Any]
 """The whole of ``metrics.json``."""
+
+TABLES = (*MODES, SEQUENCE, INDEX)
+"""Modes in the order of tables; those that come in several sizes have one table, and a line for each size."""
+
+SIZED = {SEQUENCE: "edit", INDEX: "key"}
+"""What the size of a mode counts."""
 
 NO_EDIT = "no_edit"
 HEADLINE = "generate"
@@ -128,11 +134,6 @@ class CostLine:
     costs: Mapping[str, float]
 
 
-def modes(metrics: Metrics) -> list[str]:
-    """The modes that some method has figures for, in order."""
-    return ordered_modes(mode for figures in metrics["methods"].values() for mode in figures)
-
-
 def headline(metrics: Metrics, *, mode: str, group: str = ALL, protocol: str = HEADLINE) -> Headline:
     """Collect the lines of one table; a method without figures for this mode, group and protocol has none."""
     lines: list[Line] = []
@@ -154,7 +155,7 @@ def headline(metrics: Metrics, *, mode: str, group: str = ALL, protocol: str = H
 def headlines(metrics: Metrics) -> Iterator[Headline]:
     """Yield every table that has lines: by protocol, ``generate`` first, then mode, then group, "all" first."""
     for protocol in PROTOCOLS:
-        for mode in modes(metrics):
+        for mode in TABLES:
             for group in _groups(metrics, mode, protocol):
                 yield headline(metrics, mode=mode, group=group, protocol=protocol)
 
@@ -162,7 +163,7 @@ def headlines(metrics: Metrics) -> Iterator[Headline]:
 def router_blocks(metrics: Metrics) -> list[RouterBlock]:
     """Collect the router's rates: one block per method and mode, and one more for relations it never trained on."""
     blocks = []
-    for mode in modes(metrics):
+    for mode in TABLES:
         for method, summary in _summaries(metrics, mode):
             whole = summary.get("router", {})
             held_out = whole.get("held_out_relations", {})
@@ -220,14 +221,15 @@ def name(column: str) -> str:
 
 
 def _summaries(metrics: Metrics, mode: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Method and figures of a mode; of edits in sequence, one for each number of them."""
+    """Method and figures of a mode; of one that comes in several sizes, one for each."""
     methods = metrics["methods"]
     for method in sorted(methods, key=lambda method: bool(method != NO_EDIT)):
         if mode in methods[method]:
             yield method, methods[method][mode]
         sizes = [int(m.removeprefix(f"{mode}_")) for m in methods[method] if m.startswith(f"{mode}_")]
         for number in sorted(sizes)[-1 if method == NO_EDIT else 0 :]:
-            yield f"{method}, {number} edit{'s' * (number > 1)}", methods[method][f"{mode}_{number}"]
+            label = f"{method}, {number} {SIZED[mode]}{'s' * (number > 1)}"
+            yield label, methods[method][f"{mode}_{number}"]
 
 
 def _groups(metrics: Metrics, mode: str, protocol: str) -> list[str]:

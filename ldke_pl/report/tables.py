@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from ldke_pl.metrics.grouping import ALL
-from ldke_pl.metrics.summary import MODES
 from ldke_pl.report.figures import (
     HEADINGS,
     HEADLINE,
@@ -132,10 +131,10 @@ def cost_table(metrics: Metrics) -> Table:
 def print_report(metrics: Metrics, console: Console) -> None:
     """Print a table per mode and group, then the router and the costs; a table too wide is split by columns.
 
-    Other protocols, and modes beside "single" and "joint", are shown for all groups together only.
+    The other protocols are shown for all groups together only.
     """
     _print_run(metrics, console)
-    tables = [t for t in headlines(metrics) if t.group == ALL or (t.protocol == HEADLINE and t.mode in MODES)]
+    tables = [figures for figures in headlines(metrics) if figures.protocol == HEADLINE or figures.group == ALL]
     for figures in tables:
         _print_headline(figures, metrics, console)
     if tables:
