@@ -3,7 +3,6 @@
 python -m ldke_pl.report.markdown RUN_FOLDER ...
 """
 
-import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any
 from ldke_pl.data.records import ProbeKind
 from ldke_pl.metrics.comparisons import compare, share_of_ceiling
 from ldke_pl.metrics.grouping import ALL, AVERAGE, by_group, split
-from ldke_pl.metrics.results import ProbeResult, read_results
+from ldke_pl.metrics.results import ProbeResult
 from ldke_pl.metrics.summary import ordered_modes
+from ldke_pl.report.runs import read_run
 
 COLUMNS = (AVERAGE, *(kind.value for kind in ProbeKind))
 
@@ -104,5 +104,5 @@ def _cell(entry: Mapping[str, float] | None) -> str:
 
 if __name__ == "__main__":
     for folder in map(Path, sys.argv[1:]):
-        sys.stdout.write(markdown_tables(json.loads((folder / "metrics.json").read_text(encoding="utf-8"))) + "\n")
-        sys.stdout.write(paired_tables(read_results(folder / "results.csv")) + "\n")
+        run = read_run(folder)
+        sys.stdout.write(f"{markdown_tables(run.metrics)}\n{paired_tables(run.rows)}\n")

@@ -64,7 +64,8 @@ def _seeds(rows: Sequence[ProbeResult]) -> str:
         f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}: {', '.join(f'`{name}`' for name in names)}"
         for seeds, names in sorted(alike.items(), key=lambda item: -len(item[0]))
     ]
-    return "; ".join(parts).capitalize() + "." if parts else ""
+    text = "; ".join(parts)
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def _titled(mode: str, runs: Mapping[str, Any]) -> str:

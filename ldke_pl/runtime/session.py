@@ -85,8 +85,7 @@ class Session:
 
     def crowded(self) -> dict[str, int]:
         """Modes in which distractors fill the index of the joint set, and how many of them."""
-        members = len(self.joint())
-        return {f"{INDEX}_{n}": n - members for n in sorted(self.config.run.index) if members and n > members}
+        return {f"{INDEX}_{n}": n - len(self.joint()) for n in sorted(self.config.run.index)}
 
 
 def prepare(config: EditConfig, console: Console) -> Session:
@@ -119,8 +118,14 @@ def _distractors(session: Session) -> list[EditRequest]:
     """The edits that fill the largest index that is asked for.
 
     Raises:
-        ConfigError: there are too few.
+        ConfigError: there are too few, or an index would not hold even the joint set.
     """
+    if session.config.run.index and min(session.config.run.index) <= len(session.joint()):
+        raise ConfigError(
+            f"run.index asks for {min(session.config.run.index)} keys, but the joint set alone has "
+            f"{len(session.joint())}.",
+            "ask for a larger index, or set run.joint to fewer edits",
+        )
     wanted = max(session.crowded().values(), default=0)
     found = load_distractors(session.config.data) if wanted else []
     if len(found) < wanted:

@@ -120,6 +120,7 @@ def test_facts_told_in_the_prompt_change_no_weight(run: tuple[Path, Outcome]) ->
         ("edit", ["editor=mend", "router=radius", "editor.mend.weights=nowhere"], ["nowhere", "cannot be used"]),
         ("edit", ["editor=ldke", "router=radius", "editor.ldke.routing=own"], ["no gate of its own"]),
         ("edit", ["editor=ldke", "router=radius", "run.index=[500]"], ["500 keys", "router-train", "have 14"]),
+        ("edit", ["editor=ldke", "router=radius", "run.index=[9,2]"], ["2 keys", "joint set alone has 2"]),
     ],
 )
 def test_a_method_that_cannot_run_says_why(
