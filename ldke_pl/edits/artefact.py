@@ -6,7 +6,7 @@ base that does not match is refused, because deltas on other weights would be ot
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,11 @@ class Artefact:
 
 
 def save_artefact(folder: Path, backbone: Backbone, artefact: Artefact) -> None:
-    """Write ``artefact``; files appear complete or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write ``artefact``; files appear complete or not at all, the configuration, with the others' checksums, last.
+
+    Raises:
+        ArtefactError: the folder cannot be written, or the disk is full.
+    """
     top = _top(backbone, artefact)
     config = {
         "version": VERSION,
@@ -50,12 +53,20 @@ def save_artefact(folder: Path, backbone: Backbone, artefact: Artefact) -> None:
         "router": artefact.router,
         "edits": [_describe(edit) for edit in artefact.edits],
     }
-    _write(folder / DELTAS, _delta_tensors(artefact.edits))
     keys = {f"key|{e.edit_id}|{n}": t for e in artefact.edits for n, t in e.key.items()}
-    _write(folder / ROUTER, keys | {f"router|{n}": t for n, t in artefact.router_state.items()})
-    partial = folder / (CONFIG + ".partial")
-    partial.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-    partial.rename(folder / CONFIG)
+    router = keys | {f"router|{n}": t for n, t in artefact.router_state.items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder / DELTAS, _delta_tensors(artefact.edits))
+        _write(folder / ROUTER, router)
+        config["sha256"] = {name: _sha256(folder / name) for name in (DELTAS, ROUTER)}
+        partial = folder / (CONFIG + ".partial")
+        partial.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        partial.rename(folder / CONFIG)
+    except (OSError, SafetensorError) as fault:
+        raise ArtefactError(
+            f"Edits cannot be written to {folder}: {fault}", "make room, or write somewhere else; what is there is kept"
+        ) from fault
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -69,8 +80,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         if config["version"] != VERSION:
             raise ValueError(f"it has version {config['version']}, this program reads {VERSION}")
         missing = [key for key in ("name", "dtype", "revision", "top_layer") if key not in config["base"]]
-        if missing or not {"edits", "router"} <= config.keys():
-            raise ValueError(f"it lacks {', '.join(missing) or 'edits or router'}")
+        if missing or not {"edits", "router", "sha256"} <= config.keys():
+            raise ValueError(f"it lacks {', '.join(missing) or 'edits, router or sha256'}")
     except (OSError, ValueError, KeyError, TypeError) as fault:
         raise ArtefactError(f"{folder / CONFIG} cannot be read: {fault}", "give a folder written by save()") from fault
     return config
@@ -84,7 +95,8 @@ def load_artefact(folder: Path, backbone: Backbone) -> Artefact:
     """
     config = read_config(folder)
     _check_base(folder, backbone, config["base"])
-    deltas, router = _by_layer(_read(folder / DELTAS)), _read(folder / ROUTER)
+    sums = config["sha256"]
+    deltas, router = _by_layer(_read(folder / DELTAS, sums)), _read(folder / ROUTER, sums)
     edits = [_edit(e, deltas.get(e.get("edit_id", ""), {}), router, backbone, folder) for e in config["edits"]]
     state = {n.removeprefix("router|"): t for n, t in router.items() if n.startswith("router|")}
     return Artefact(edits, config["router"], state)
@@ -183,12 +195,20 @@ def _delta(name: str, parts: dict[str, Tensor], shape: tuple[int, int]) -> Delta
 
 def _write(path: Path, tensors: dict[str, Tensor]) -> None:
     partial = path.with_name(path.name + ".partial")
-    save_file({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, partial)
+    # Edits of one batch may share a tensor; a file holds each by itself.
+    save_file({n: t.detach().cpu().clone().contiguous() for n, t in tensors.items()}, partial)
     partial.rename(path)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _read(path: Path, sums: Mapping[str, str]) -> dict[str, Tensor]:
     try:
+        if sums.get(path.name) != _sha256(path):
+            raise OSError("its content is not what was written")
         return load_file(path)
     except (OSError, SafetensorError) as fault:
         raise ArtefactError(f"{path} cannot be read: {fault}", "restore the folder from a copy") from fault

@@ -13,19 +13,27 @@ from torch.utils.data import DataLoader
 from ldke_pl.data import EditRequest
 from ldke_pl.editors import Editor
 from ldke_pl.edits import Edit
+from ldke_pl.edits.chunks import ChunkStore
 
 
 class EditingModule(L.LightningModule):
     """Makes edits with any editor.
 
     Use with ``Trainer(inference_mode=False)``; what an edit needs of autograd it switches on itself.
+
+    Args:
+        chunks: keeps what is finished; a chunk that it has is not made again. None to keep nothing.
+
+    Attributes:
+        edits: all edits so far.
+        made, seconds: how many of them were made here, and how long that took.
     """
 
-    def __init__(self, editor: Editor, seed: int = 0) -> None:
+    def __init__(self, editor: Editor, seed: int = 0, chunks: ChunkStore | None = None) -> None:
         super().__init__()
-        self.editor, self.seed = editor, seed
+        self.editor, self.seed, self.chunks = editor, seed, chunks
         self.edits: list[Edit] = []
-        self.seconds = 0.0
+        self.made, self.seconds = 0, 0.0
 
     def transfer_batch_to_device(
         self, batch: Sequence[EditRequest], device: torch.device, dataloader_idx: int
@@ -34,12 +42,21 @@ class EditingModule(L.LightningModule):
         return batch
 
     def predict_step(self, batch: Sequence[EditRequest], batch_idx: int) -> list[Edit]:
-        """Solve one chunk of requests."""
+        """Solve one chunk of requests, unless it is solved already."""
+        edits = self.chunks.read(batch_idx, batch) if self.chunks else None
+        if edits is None:
+            edits = self._make(batch)
+            if self.chunks:
+                self.chunks.write(batch_idx, edits)
+        self._log(edits)
+        self.edits += edits
+        return edits
+
+    def _make(self, batch: Sequence[EditRequest]) -> list[Edit]:
         start = time.perf_counter()
         edits = self.editor.edit(batch, seed=self.seed)
         self.seconds += time.perf_counter() - start
-        self._log(edits)
-        self.edits += edits
+        self.made += len(edits)
         return edits
 
     def _log(self, edits: Sequence[Edit]) -> None:

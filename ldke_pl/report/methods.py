@@ -87,7 +87,8 @@ def _side_by_side(runs: Mapping[str, Any], mode: str) -> Iterator[str]:
     for name in order:
         cells = [_cell(headline[name][ALL].get(kind)) for kind in kinds]
         cells += [_cell(headline[name].get(group, {}).get(ProbeKind.PORTABILITY_1)) for group in groups]
-        costs = f"{runs[name]['seconds_per_edit']:.2g} | {runs[name]['bytes_per_edit']:.0f}"
+        seconds = runs[name].get("seconds_per_edit")
+        costs = f"{'' if seconds is None else f'{seconds:.2g}'} | {runs[name]['bytes_per_edit']:.0f}"
         yield f"| `{name}` | " + " | ".join(cells) + f" | {costs} |"
     yield ""
 

@@ -89,4 +89,4 @@ def _figures(method: str, sources: Sequence[FinishedRun], rows: Sequence[ProbeRe
     }
     for mode in figures.keys() - sizes.keys():  # there is no decision to rate
         figures[mode].pop("router", None)
-    return figures | {cost: sum(f[cost] for f in every) / len(every) for cost in COSTS if cost in first}
+    return figures | {cost: sum(f[cost] for f in every) / len(every) for cost in COSTS if all(cost in f for f in every)}

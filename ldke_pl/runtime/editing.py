@@ -7,11 +7,13 @@ from typing import Any
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
+from torch import Tensor
 
 from ldke_pl.config import EditConfig, EditorConfig
 from ldke_pl.editors import Editor
 from ldke_pl.edits import Edit
 from ldke_pl.edits.artefact import Artefact, save_artefact
+from ldke_pl.edits.chunks import ChunkStore
 from ldke_pl.errors import LDKEError
 from ldke_pl.metrics.evaluator import Evaluator
 from ldke_pl.metrics.results import ProbeResult, write_results
@@ -19,7 +21,9 @@ from ldke_pl.metrics.summary import SEQUENCE, flat_figures, summarise
 from ldke_pl.modules.editing import EditingModule, request_loader
 from ldke_pl.report.html import write_report
 from ldke_pl.report.tables import print_report
+from ldke_pl.router.base import Key
 from ldke_pl.router.store import describe, weights
+from ldke_pl.runtime import unfinished
 from ldke_pl.runtime.folder import write_metrics
 from ldke_pl.runtime.scoring import Method
 from ldke_pl.runtime.session import Costs, Session, Timed, choose_sites, prepare, prepared_editor
@@ -42,23 +46,52 @@ def run_edit(config: EditConfig) -> None:
         relevance = evaluator.relevance(session.router, keys)
     rows: list[ProbeResult] = []
     for seed in config.run.seeds:
-        for name, settings in config.editor.items():
-            editor, edits = make_edits(session, name, settings, seed)
-            if settings.routing == "shared":
-                edits = [replace(e, key=k) for e, k in zip(edits, keys, strict=False)]  # distractors' keys come last
-                if seed == config.run.seeds[0]:
-                    save_edits(session, name, [edits[i] for i in session.joint()])
-            with console.status(f"{name}: asking every probe under its edit"):
-                rows += Method(session, evaluator, name, editor, seed, edits, relevance).rows()
+        for name in config.editor:
+            part = unfinished.part(session, name, seed)
+            if kept := part.read():
+                console.print(f"{name}: seed {seed} was finished before")
+                found, costs = kept
+            else:
+                found, costs = run_method(session, evaluator, name, seed, relevance, keys, part)
+                part.write(found, costs)
+            rows += found
+            session.costs[name] = session.costs.get(name, Costs()) + costs
     finish(session, rows, agreement)
+    unfinished.clear(session)
 
 
-def make_edits(session: Session, name: str, settings: EditorConfig, seed: int) -> tuple[Editor, list[Edit]]:
-    """One method, and all its edits with one seed, through Lightning's predict loop."""
+def run_method(
+    session: Session,
+    evaluator: Evaluator,
+    name: str,
+    seed: int,
+    relevance: Tensor,
+    keys: Sequence[Key],
+    part: unfinished.Part,
+) -> tuple[list[ProbeResult], Costs]:
+    """Rows and costs of one method with one seed; saves its edits, those of the first seed.
+
+    Args:
+        relevance, keys: of the requests, then the distractors, by the run's router; (items, edits), and one per edit.
+    """
+    settings = session.config.editor[name]
+    editor, edits, costs = make_edits(session, name, settings, seed, part.chunks)
+    if settings.routing == "shared":
+        edits = [replace(e, key=k) for e, k in zip(edits, keys, strict=False)]  # distractors' keys come last
+        if seed == session.config.run.seeds[0]:
+            save_edits(session, name, [edits[i] for i in session.joint()])
+    with session.console.status(f"{name}: asking every probe under its edit"):
+        return list(Method(session, evaluator, name, editor, seed, edits, relevance).rows()), costs
+
+
+def make_edits(
+    session: Session, name: str, settings: EditorConfig, seed: int, chunks: ChunkStore | None = None
+) -> tuple[Editor, list[Edit], Costs]:
+    """One method, all its edits with one seed, made by Lightning's predict loop, and what they cost."""
     config = session.config
     sites = Timed(choose_sites(session.backbone, settings, config.localizer, session.calibration, seed))
     editor = prepared_editor(session, name, settings, sites)
-    module = EditingModule(editor, seed)
+    module = EditingModule(editor, seed, chunks)
     trainer = build_trainer(
         config.trainer, session.folder, session.logger, inference_mode=False, callbacks=[RichProgressBar()]
     )
@@ -70,12 +103,8 @@ def make_edits(session: Session, name: str, settings: EditorConfig, seed: int) -
         keyed = zip(module.edits, session.router.keys(session.requests[: len(module.edits)]), strict=True)
         save_edits(session, name, [replace(e, key=k) for e, k in keyed])
         raise
-    costs = session.costs.setdefault(name, Costs())
-    costs.edits += len(module.edits)
-    costs.seconds += module.seconds
-    costs.localize += sites.seconds
-    costs.stored += sum(e.n_bytes for e in module.edits)
-    return editor, module.edits
+    stored = sum(e.n_bytes for e in module.edits)
+    return editor, module.edits, Costs(len(module.edits), module.made, module.seconds, sites.seconds, stored)
 
 
 def save_edits(session: Session, name: str, edits: Sequence[Edit]) -> None:

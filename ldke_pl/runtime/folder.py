@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from filelock import BaseFileLock, FileLock, Timeout
 from lightning.fabric.utilities import rank_zero_only
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
@@ -15,22 +16,30 @@ from ldke_pl.errors import ConfigError
 ROOT = CONF_DIR.parent
 
 
-def open_run(config: Any, name: str) -> Path:
+def open_run(config: Any, name: str) -> tuple[Path, BaseFileLock]:
     """Make the run folder and write the resolved configuration into it; the first of several ranks does.
 
+    Returns:
+        The folder, and a lock: as long as it is kept, no other process can open the folder.
+
     Raises:
-        ConfigError: the folder cannot be written.
+        ConfigError: the folder cannot be written, or another process has it.
     """
     stamp = time.strftime("%Y%m%d-%H%M%S")
     folder = Path(config.run.dir) if config.run.dir else ROOT / "experiments" / "runs" / f"{name}-{stamp}"
+    lock = FileLock(folder / ".lock", timeout=0, is_singleton=True)  # one process may open it again
     if getattr(rank_zero_only, "rank", 0):
-        return folder
+        return folder, lock
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
         save_config(config, folder / "config.yaml")
+    except Timeout as fault:
+        hint = "wait until it is done, or set run.dir to another"
+        raise ConfigError(f"Another process is writing the run folder {folder}.", hint) from fault
     except OSError as fault:
         raise ConfigError(f"The run folder {folder} cannot be written: {fault}", "set run.dir to another") from fault
-    return folder
+    return folder, lock
 
 
 def build_logger(config: LoggerConfig, folder: Path) -> Logger | bool:

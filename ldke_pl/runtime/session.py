@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 
+from filelock import BaseFileLock
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
@@ -39,25 +40,42 @@ class Timed:
 
 @dataclass
 class Costs:
-    """What one method took, over all seeds."""
+    """What one method took, over all seeds.
+
+    Args:
+        edits: how many there are.
+        made: how many of them this run made, and did not take over from one that was cut off.
+        seconds, localize: what making those took, and choosing their sites.
+        stored: bytes of all edits.
+    """
 
     edits: int = 0
+    made: int = 0
     seconds: float = 0.0
     localize: float = 0.0
     stored: int = 0
 
+    def __add__(self, other: "Costs") -> "Costs":
+        return Costs(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
     def figures(self) -> dict[str, float]:
-        n = max(1, self.edits)
+        """Means per edit; times only where some were made."""
+        sizes = {"bytes_per_edit": self.stored / max(1, self.edits)}
+        if not self.made:
+            return sizes
         return {
-            "seconds_per_edit": self.seconds / n,
-            "seconds_localize": self.localize / n,
-            "bytes_per_edit": self.stored / n,
-        }
+            "seconds_per_edit": self.seconds / self.made, "seconds_localize": self.localize / self.made, **sizes
+        }  # fmt: skip
 
 
 @dataclass
 class Session:
-    """One run of ``edit.py``."""
+    """One run of ``edit.py``.
+
+    Args:
+        lock: keeps others out of the run folder as long as the session is there.
+        distractors: edits that no case is about, for larger indices.
+    """
 
     config: EditConfig
     folder: Path
@@ -67,6 +85,7 @@ class Session:
     cases: list[EditCase]
     console: Console
     logger: Logger | bool
+    lock: BaseFileLock | None = None
     distractors: list[EditRequest] = field(default_factory=list)
     commit: str = ""
     costs: dict[str, Costs] = field(default_factory=dict)
@@ -92,7 +111,7 @@ def prepare(config: EditConfig, console: Console) -> Session:
     """Load everything and refuse what cannot work, before anything is computed."""
     if config.trainer.devices * config.trainer.num_nodes > 1:
         raise ConfigError("edit.py makes edits on one device.", "set trainer.devices=1 trainer.num_nodes=1")
-    folder = open_run(config, "edit")
+    folder, lock = open_run(config, "edit")
     logger = build_logger(config.logger, folder)
     trainer = build_trainer(config.trainer, folder, logger)
     cases = sampled(load_cases(config.data), config.run.sample)
@@ -109,7 +128,7 @@ def prepare(config: EditConfig, console: Console) -> Session:
     if config.router.threshold is not None:
         router.threshold = config.router.threshold
     calibration = Calibration.load(place / "localizer.json") if place else Calibration()
-    session = Session(config, folder, backbone, router, calibration, cases, console, logger, commit=commit())
+    session = Session(config, folder, backbone, router, calibration, cases, console, logger, lock, commit=commit())
     session.distractors = _distractors(session)
     return session
 

@@ -40,7 +40,7 @@ def run_train(config: TrainConfig) -> None:
         run_train_editors(config)
         return
     start = time.perf_counter()
-    folder = open_run(config, "train")
+    folder, _lock = open_run(config, "train")
     L.seed_everything(config.run.seeds[0], verbose=False)
     trainer = build_trainer(config.trainer, folder, logger=False)
     console = Console(quiet=not trainer.is_global_zero)

@@ -22,7 +22,7 @@ from ldke_pl.runtime.trainer import build_trainer
 
 def run_train_editors(config: TrainConfig) -> None:
     """Fit every method that ``config.editor`` names on the training split, and write each to ``<run>/NAME``."""
-    folder = open_run(config, "train")
+    folder, _lock = open_run(config, "train")
     console = Console()
     device = build_trainer(config.trainer, folder, logger=False).strategy.root_device
     backbone = load_backbone(config.model, device)

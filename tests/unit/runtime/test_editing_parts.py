@@ -24,12 +24,19 @@ def session(joint: list[bool], limit: int) -> Session:
 
 
 def test_costs_are_per_edit() -> None:
-    assert Costs(4, 8.0, 2.0, 400).figures() == {
+    assert Costs(4, 4, 8.0, 2.0, 400).figures() == {
         "seconds_per_edit": 2.0,
         "seconds_localize": 0.5,
         "bytes_per_edit": 100.0,
     }
-    assert set(Costs().figures().values()) == {0.0}
+    assert Costs().figures() == {"bytes_per_edit": 0.0}
+
+
+def test_times_are_those_of_edits_that_were_made_here() -> None:
+    costs = Costs(4, 1, 2.0, 0.5, 400) + Costs(4, 3, 6.0, 1.5, 400)
+    assert costs == Costs(8, 4, 8.0, 2.0, 800)
+    assert costs.figures()["seconds_per_edit"] == 2.0
+    assert "seconds_per_edit" not in Costs(4, 0, 0.0, 0.0, 400).figures()
 
 
 def test_time_of_localizing_adds_up(monkeypatch: pytest.MonkeyPatch) -> None:

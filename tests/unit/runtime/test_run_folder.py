@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,14 @@ def config(*arguments: str) -> EditConfig:
 
 def test_configuration_is_saved_and_loads_again(tmp_path: Path) -> None:
     given = config(f"run.dir={tmp_path / 'a' / 'b'}", "editor=[ldke,no_edit]", "editor.ldke.lr=0.5", "localizer=last")
-    folder = open_run(given, "edit")
+    folder, _ = open_run(given, "edit")
     assert folder == tmp_path / "a" / "b"
     assert config(f"config={folder / 'config.yaml'}") == given
 
 
 def test_run_without_folder_goes_below_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_folder, "ROOT", tmp_path)
-    folder = open_run(config(), "edit")
+    folder, _ = open_run(config(), "edit")
     assert folder.parent == tmp_path / "experiments" / "runs"
     assert folder.name.startswith("edit-")
 
@@ -37,6 +38,20 @@ def test_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     taken.write_text("a file")
     with pytest.raises(ConfigError, match=r"taken.* cannot be written[\s\S]*set run\.dir"):
         open_run(config(f"run.dir={taken / 'inside'}"), "edit")
+
+
+def test_a_second_writer_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
+    given = f"run.dir={tmp_path / 'run'}"
+    folder, lock = open_run(config(given, "run.seeds=[1]"), "edit")
+    other = (
+        f"from ldke_pl.config import *; from ldke_pl.runtime.folder import open_run; from sys import argv; "
+        f"open_run(load_config(EditConfig, CONF_DIR / 'edit.yaml', [{given!r}]), 'edit')"
+    )
+    done = subprocess.run([sys.executable, "-c", other], capture_output=True, text=True, check=False)
+    assert "Another process is writing" in done.stderr
+    assert "- 1" in (folder / "config.yaml").read_text(encoding="utf-8"), "and what is there stays"
+    lock.release()
+    assert subprocess.run([sys.executable, "-c", other], check=False).returncode == 0
 
 
 def test_metrics_appear_whole_or_not_at_all(tmp_path: Path) -> None:
