@@ -74,7 +74,7 @@ def test_edit_ends_well_and_says_where_its_report_is(edit_run: tuple[Path, Outco
 
 def test_run_folder_holds_what_it_should(edit_run: tuple[Path, Outcome]) -> None:
     folder = edit_run[0]
-    files = {"config.yaml", "metrics.json", "results.csv", "edits", "report.html", "logs"}
+    files = {".lock", "config.yaml", "metrics.json", "results.csv", "edits", "report.html", "logs"}
     assert {path.name for path in folder.iterdir()} == files
     assert {path.name for path in (folder / "edits").iterdir()} == {
         "edit_config.json",
