@@ -122,7 +122,8 @@ def calibrate(router: ClassifierRouter, table: PairTable, train: PairTable) -> f
     relevance = _relevance(router, table, table, probes, everyone)
     relevance = relevance.masked_fill(table.labels(everyone, probes) < 0, 0)
     others = _relevance(router, table, train, probes, distractors(train, router.classifier.shape["cohort"]))
-    return calibrated_threshold(torch.cat([relevance, others], 1), table.owner, table.relevant, table.kinds)
+    index = torch.cat([relevance, others], 1)
+    return calibrated_threshold(index, table.owner, table.relevant, table.kinds, table.edit_entity[table.owner])
 
 
 def distractors(table: PairTable, cohort: int) -> Tensor:
