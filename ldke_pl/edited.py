@@ -6,10 +6,11 @@ the untouched base; the route is decided once, from the prompt alone, before any
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from ldke_pl.edits import BASE_ROW, Edit, applied
 from ldke_pl.edits.artefact import Artefact, load_artefact, read_config, save_artefact
 from ldke_pl.errors import EditError
 from ldke_pl.localize import Calibration, build_localizer
-from ldke_pl.router import FeatureReader, RadiusRouter, Router, best, load_router
+from ldke_pl.router import FeatureReader, Key, KeyIndex, RadiusRouter, Router, load_router
 from ldke_pl.router.queries import canonical
 from ldke_pl.router.store import describe, rebuild, weights
 
@@ -61,7 +62,9 @@ class EditedModel:
 
     def __init__(self, backbone: Backbone, router: Router, editor: Editor) -> None:
         self.backbone, self.router, self.editor = backbone, router, editor
-        self.edits: dict[str, Edit] = {}
+        self.index = KeyIndex(router)
+        self._edits: dict[str, Edit] = {}
+        self._superseded_by: dict[str, str] = {}
         self._enabled = True
 
     @classmethod
@@ -88,10 +91,14 @@ class EditedModel:
         return self
 
     @property
+    def edits(self) -> Mapping[str, Edit]:
+        """All edits by id, in the order in which they were made."""
+        return MappingProxyType(self._edits)
+
+    @property
     def active(self) -> list[Edit]:
         """The edits in force: all but those that a later edit of the same fact has superseded."""
-        superseded = {e.supersedes for e in self.edits.values()}
-        return [e for e in self.edits.values() if e.edit_id not in superseded]
+        return [e for name, e in self._edits.items() if name not in self._superseded_by]
 
     def edit(self, requests: Sequence[EditRequest], *, seed: int = 0) -> list[str]:
         """Write ``requests`` and return the ids of their edits, in order.
@@ -115,26 +122,37 @@ class EditedModel:
         """
         _refuse_prompts([edit])
         name, number = edit.edit_id, 1
-        while name in self.edits:
+        while name in self._edits:
             number += 1
             name = f"{edit.edit_id}-{number}"
         (key,) = self.router.keys([request])
-        edit = replace(edit, edit_id=name, key=key, supersedes=self._same_fact(request, key))
-        self.edits[name] = edit
+        self.put([replace(edit, edit_id=name, key=key, supersedes=self._same_fact(request, key))])
         return name
 
-    def _same_fact(self, request: EditRequest, key: dict[str, Tensor]) -> str:
+    def put(self, edits: Sequence[Edit]) -> None:
+        """Put finished edits in force, with what they supersede; to one without a key only an explicit route leads."""
+        keyed = [e for e in edits if e.key]
+        self.index.add([e.edit_id for e in keyed], [e.key for e in keyed])
+        for edit in edits:
+            known = edit.edit_id in self.index
+            self._edits[edit.edit_id] = replace(edit, key=self.index.key(edit.edit_id)) if known else edit
+            if edit.supersedes:
+                self._supersede(edit.supersedes, edit.edit_id)
+
+    def _supersede(self, earlier: str, later: str) -> None:
+        self._superseded_by[earlier] = later
+        if earlier in self.index:
+            self.index.hide(earlier)
+
+    def _same_fact(self, request: EditRequest, key: Key) -> str:
         """The active edit that the request's question goes to, if its own question would go to the new edit as well."""
-        earlier = self.active
-        if not earlier:
-            return ""
         query = self.router.reader.questions([Question(request.image, request.prompt)])
-        found = int(best(self.router.relevance(query, [e.key for e in earlier]), self.router.threshold)[0])
-        if found < 0:
+        (earlier,), (relevance,) = self.index.best(query)
+        if not earlier or relevance < self.router.threshold:
             return ""
-        back = self.router.reader.questions([Question(request.image, earlier[found].prompt)])
+        back = self.router.reader.questions([Question(request.image, self._edits[earlier].prompt)])
         mutual = bool(self.router.relevance(back, [key])[0, 0] >= self.router.threshold)
-        return earlier[found].edit_id if mutual else ""
+        return earlier if mutual else ""
 
     def rollback(self, edit_id: str) -> None:
         """Take an edit back; the edit that it had superseded is in force again.
@@ -142,12 +160,20 @@ class EditedModel:
         Raises:
             EditError: there is no such edit.
         """
-        if edit_id not in self.edits:
-            raise EditError(f"There is no edit {edit_id!r}.", f"the edits are {', '.join(self.edits) or 'none'}")
-        gone = self.edits.pop(edit_id)
-        for later in self.edits.values():
-            if later.supersedes == edit_id:
-                self.edits[later.edit_id] = replace(later, supersedes=gone.supersedes)
+        if edit_id not in self._edits:
+            raise EditError(f"There is no edit {edit_id!r}.", f"the edits are {', '.join(self._edits) or 'none'}")
+        earlier = self._edits.pop(edit_id).supersedes
+        later = self._superseded_by.pop(edit_id, "")
+        if edit_id in self.index:
+            self.index.remove(edit_id)
+        if later:
+            self._edits[later] = replace(self._edits[later], supersedes=earlier)
+        if earlier and later:
+            self._superseded_by[earlier] = later
+        elif earlier:
+            del self._superseded_by[earlier]
+            if earlier in self.index:
+                self.index.show(earlier)
 
     @contextmanager
     def disabled(self) -> Iterator[None]:
@@ -165,24 +191,21 @@ class EditedModel:
         Args:
             batch: the model's inputs: ``input_ids``, ``attention_mask`` and, with pictures, ``pixel_values``.
         """
-        edits = self.active if self._enabled else []
         pictures = self.backbone.prompts.pictures(batch)
         routes = Routes([BASE] * len(batch["input_ids"]), [BASE] * len(pictures), pictures.sizes)
-        if not edits:
+        if not self._enabled or not len(self.index):
             return routes
         queries = canonical(self.backbone, batch)
-        relevance = self.router.relevance(self.router.reader.read(queries), [e.key for e in edits]).cpu()
-        chosen = best(relevance, self.router.threshold)
-        strength = torch.zeros(len(routes.rows))
-        for query, number in enumerate(chosen.tolist()):
-            if number < 0:
+        names, relevance = self.index.best(self.router.reader.read(queries))
+        strength = [0.0] * len(routes.rows)
+        places = zip(queries.rows.tolist(), queries.images.tolist(), names, relevance.tolist(), strict=True)
+        for row, image, name, relevant in places:
+            if relevant < self.router.threshold:
                 continue
-            row, image = int(queries.rows[query]), int(queries.images[query])
             if image >= 0:
-                routes.images[image] = edits[number].edit_id
-            if relevance[query, number] > strength[row]:
-                strength[row] = relevance[query, number]
-                routes.rows[row] = edits[number].edit_id
+                routes.images[image] = name
+            if relevant > strength[row]:
+                strength[row], routes.rows[row] = relevant, name
         return routes
 
     def under(self, routes: Routes) -> AbstractContextManager[None]:
@@ -193,7 +216,7 @@ class EditedModel:
         number = {name: i for i, name in enumerate(used)} | {BASE: BASE_ROW}
         rows = torch.tensor([number[r] for r in routes.rows])
         images = torch.tensor([number[r] for r in routes.images]) if routes.images else None
-        return applied(self.backbone, [self.edits[name].deltas for name in used], rows, images, routes.sizes)
+        return applied(self.backbone, [self._edits[name].deltas for name in used], rows, images, routes.sizes)
 
     def generate(self, *, routes: Routes | None = None, **inputs: Any) -> Any:
         """Transformers' own ``generate``, every row under its route.
@@ -218,7 +241,7 @@ class EditedModel:
 
     def save(self, folder: str | Path) -> None:
         """Write the edits and the router, not the base model."""
-        artefact = Artefact(list(self.edits.values()), describe(self.router), weights(self.router))
+        artefact = Artefact(list(self._edits.values()), describe(self.router), weights(self.router))
         save_artefact(Path(folder), self.backbone, artefact)
 
     @classmethod
@@ -242,7 +265,7 @@ class EditedModel:
         router = rebuild(backbone, artefact.router, artefact.router_state, folder)
         atlas = ATLAS_ROUTER if backbone.name == "atlas" else None
         edited = cls(backbone, router, _default_editor(backbone, atlas))
-        edited.edits = {e.edit_id: e for e in artefact.edits}
+        edited.put(artefact.edits)
         return edited
 
 

@@ -22,7 +22,8 @@ REGISTER = ("register_forward_hook", "register_forward_pre_hook", "register_full
 GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks")
 LIBRARIES = ("torch", "transformers", "accelerate", "lightning")
 """Their hooks may stay: transformers, for one, keeps those that capture hidden states."""
-THREADS = 2
+THREADS = int(os.environ.get("OMP_NUM_THREADS", "2"))
+"""Set the variable to 1 where other programs keep the cores busy: two threads would wait for each other."""
 
 
 @contextmanager

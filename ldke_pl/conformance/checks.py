@@ -124,7 +124,7 @@ def one_of_two_pictures_is_edited(subject: Subject) -> None:
     _require(pictures.rows.tolist() == [0, 0], f"two pictures are taken for {len(pictures)}")
     edited = EditedModel(backbone, RadiusRouter(FeatureReader(backbone)), subject.editor(CONNECTOR))
     edit = subject.edits_at(CONNECTOR)[0]
-    edited.edits = {edit.edit_id: edit}
+    edited.put([edit])
     for routes in ([edit.edit_id, BASE], [BASE, edit.edit_id]):
         parts = []
         for images in ([BASE, BASE], routes):
@@ -139,7 +139,7 @@ def generation_keeps_its_routes(subject: Subject) -> None:
     """A batch, with and without cache, with four beams and with several sequences: every row under its own edit."""
     backbone, edits = subject.backbone, subject.edits_at(subject.decoder_site)
     edited = EditedModel(backbone, RadiusRouter(FeatureReader(backbone)), subject.editor(CONNECTOR))
-    edited.edits = {e.edit_id: e for e in edits}
+    edited.put(edits)
     asked = [subject.requests[1], subject.requests[2]]
     pictured = [Question(r.image, r.prompt) for r in asked]
     batch = subject.batch([pictured[0], QUESTIONS[1], pictured[1]])

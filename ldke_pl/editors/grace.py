@@ -74,7 +74,7 @@ class GRACE:
         """
         entries: list[Entry] = []
         owners = [self._entered(entries, edit) for edit in edits]
-        keys = [entry.edit.key | {"radius": torch.tensor(entry.radius)} for entry in entries]
+        keys = [{**entry.edit.key, "radius": torch.tensor(entry.radius)} for entry in entries]
         own = zip(edits, owners, strict=True)
         return [replace(edit, deltas=entries[o].edit.deltas, key=keys[o]) for edit, o in own]
 

@@ -1,6 +1,7 @@
 """One edit: what was asked, what was written, and how it is told apart from others."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -31,7 +32,7 @@ class Edit:
     target: str
     sites: tuple[str, ...]
     deltas: Deltas
-    key: dict[str, Tensor] = field(default_factory=dict)
+    key: Mapping[str, Tensor] = field(default_factory=dict)
     loss: float = 0.0
     steps: int = 0
     supersedes: str = ""

@@ -3,6 +3,7 @@
 from ldke_pl.router.base import Gate, Key, Router, best
 from ldke_pl.router.classifier import ClassifierRouter, PairClassifier
 from ldke_pl.router.features import FeatureReader, Features
+from ldke_pl.router.index import KeyIndex
 from ldke_pl.router.radius import RadiusRouter
 from ldke_pl.router.store import load_router, save_router
 
@@ -12,6 +13,7 @@ __all__ = [
     "Features",
     "Gate",
     "Key",
+    "KeyIndex",
     "PairClassifier",
     "RadiusRouter",
     "Router",

@@ -1,6 +1,6 @@
 """What every router is, and the index of keys that it searches."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from ldke_pl.data import EditRequest, Question
 from ldke_pl.router.features import FeatureReader, Features
 
-Key = dict[str, Tensor]
+Key = Mapping[str, Tensor]
 """What a router knows one edit by: named fp32 tensors without batch dimension."""
 
 
@@ -46,6 +46,22 @@ class Router(Gate, Protocol):
 
     def keys(self, requests: Sequence[EditRequest]) -> list[Key]:
         """What each edit is known by from now on."""
+
+    def asked(self, queries: Features) -> Features:
+        """Queries as :meth:`compare` takes them."""
+
+    def compare(self, asked: Features, keys: Features) -> Tensor:
+        """Relevance of every query to every key, (queries, keys), or to keys of its own, on the model's device.
+
+        Args:
+            keys: one tensor per part of a key, (keys, ...) or (queries, keys, ...).
+        """
+
+    def key_views(self, keys: Features) -> Features:
+        """What a coarse search knows keys by: space -> (keys, width), zeros for none; {} where it is not needed."""
+
+    def query_views(self, asked: Features) -> Features:
+        """What it knows queries by: space -> (queries, vectors, width), zeros for none; one vector near is enough."""
 
 
 def stacked(keys: Sequence[Key]) -> Features:

@@ -150,11 +150,15 @@ class PairClassifier(nn.Module):
         return found
 
     def forward(self, queries: Features, edits: Features) -> Tensor:
-        """Relevance logits, (queries, edits), from embedded features."""
-        shape = torch.Size((len(queries["seen"]), len(edits["seen"])))
-        alone = [_spread(queries["seen"], shape, 1), _spread(edits["seen"], shape, 0)]
+        """Relevance logits, (queries, edits), from embedded features.
+
+        Args:
+            edits: the same for all queries, each (edits, ...), or a query's own, each (queries, edits, ...).
+        """
+        shape = torch.Size((len(queries["seen"]), edits["seen"].shape[-2]))
+        alone = [_spread(queries["seen"][:, None], shape), _spread(edits["seen"], shape)]
         same_thing: Tensor = self.thing(_similarities("thing", queries, edits), alone)
-        alone += [_spread(queries["gate"], shape, 1), _spread(edits["gate"], shape, 0)]
+        alone += [_spread(queries["gate"][:, None], shape), _spread(edits["gate"], shape)]
         similar = torch.cat([_similarities("question", queries, edits), _named(queries, edits)], -1)
         touched: Tensor = self.question(similar, alone)
         return {"both": both(same_thing, touched), "thing": same_thing, "question": touched}[self.streams]
@@ -176,8 +180,7 @@ class PairClassifier(nn.Module):
         return words | {"image": self.centre_image, "last": self.centre_last}
 
     def _token_directions(self, states: Tensor, centre: Tensor) -> Tensor:
-        there = states.abs().sum(-1, keepdim=True) > 0
-        return nn.functional.normalize(states - centre[-states.shape[-1] :], dim=-1) * there
+        return nn.functional.normalize(states - centre[-states.shape[-1] :], dim=-1) * _there(states)[..., None]
 
 
 class _Judge(nn.Module):
@@ -199,7 +202,7 @@ class _Judge(nn.Module):
 
 def _similarities(stream: str, queries: Features, edits: Features) -> Tensor:
     """All that one stream compares, (queries, edits, similarities)."""
-    similar = [torch.einsum("qgd,egd->qeg", queries[q], edits[e]) for q, e in POOLED[stream]]
+    similar = [torch.einsum(f"qgd,{_own(edits[e], 3)}egd->qeg", queries[q], edits[e]) for q, e in POOLED[stream]]
     for q, e in LATE[stream]:
         similar.append(late_interaction(queries[q], edits[e]))
         if (q, e) in LEVELLED:
@@ -218,8 +221,10 @@ def _named(queries: Features, edits: Features) -> Tensor:
     well the query's tokens are matched tells words too many from words that are missing. 0 for queries with a picture.
     """
     asked, known = queries["text_tokens"], edits["named_tokens"]
-    back = late_interaction(known, asked).transpose(0, 1)
-    return torch.cat([late_interaction(asked, known), back], -1) * (1 - queries["seen"]).unsqueeze(1)
+    matches = _cosines(asked, known)
+    forth = _matched(matches.amax(-1), _there(known))
+    back = _matched(matches.amax(-2), _there(asked)[:, None])
+    return torch.cat([forth, back], -1) * (1 - queries["seen"]).unsqueeze(1)
 
 
 def both(first: Tensor, second: Tensor) -> Tensor:
@@ -235,21 +240,39 @@ def late_interaction(asked: Tensor, known: Tensor) -> Tensor:
 
     Args:
         asked: (queries, tokens, width), unit vectors or zeros.
-        known: (edits, tokens, width), the same.
+        known: (edits, tokens, width), or (queries, edits, tokens, width), the same.
 
     Returns:
         (queries, edits, 2).
     """
+    return _matched(_cosines(asked, known).amax(-1), _there(known))
+
+
+def _cosines(asked: Tensor, known: Tensor) -> Tensor:
+    """(queries, edits, known tokens, asked tokens)."""
+    return torch.einsum(f"qtd,{_own(known, 3)}epd->qept", asked, known)
+
+
+def _matched(best: Tensor, there: Tensor) -> Tensor:
+    """Mean and worst of each token's best match, (..., tokens), over the tokens that are there."""
     # A token that is not there has cosine 0 with everything; what is less alike than that counts as much.
-    best = torch.einsum("qtd,epd->qept", asked, known).amax(-1).clamp_min(0)
-    there = known.abs().sum(-1) > 0
+    best = best.clamp_min(0)
     mean = best.sum(-1) / there.sum(-1).clamp_min(1)
     worst = best.masked_fill(~there, 1).amin(-1) * there.any(-1)
     return torch.stack([mean, worst], -1)
 
 
-def _spread(values: Tensor, shape: torch.Size, dim: int) -> Tensor:
-    return values.unsqueeze(dim).expand(*shape, -1)
+def _there(tokens: Tensor) -> Tensor:
+    return tokens.abs().sum(-1) > 0
+
+
+def _own(edits: Tensor, dims: int) -> str:
+    """The letter of a leading dimension that edits have if they are a query's own."""
+    return "q" if edits.ndim > dims else ""
+
+
+def _spread(values: Tensor, shape: torch.Size) -> Tensor:
+    return values.expand(*shape, -1)
 
 
 class ClassifierRouter:
@@ -270,13 +293,44 @@ class ClassifierRouter:
         features = {name: value.to(device) for name, value in edits.items()}
         return unstacked(self.classifier.to(device).embed_edits(features))
 
-    @torch.no_grad()
     def relevance(self, queries: Features, keys: Sequence[Key]) -> Tensor:
-        """See :class:`ldke_pl.router.base.Router`."""
+        """See :class:`ldke_pl.router.base.Gate`."""
         device = queries["seen"].device
         if not keys:
             return torch.zeros(len(queries["seen"]), 0, device=device)
         edits = {name: value.to(device) for name, value in stacked(keys).items()}
-        classifier = self.classifier.to(device)
-        logits: Tensor = classifier(classifier.embed_queries(queries), edits)
+        return self.compare(self.asked(queries), edits)
+
+    @torch.no_grad()
+    def asked(self, queries: Features) -> Features:
+        """See :class:`ldke_pl.router.base.Router`."""
+        return self.classifier.to(queries["seen"].device).embed_queries(_trimmed(queries))
+
+    @torch.no_grad()
+    def compare(self, asked: Features, keys: Features) -> Tensor:
+        """See :class:`ldke_pl.router.base.Router`."""
+        logits: Tensor = self.classifier(asked, keys)
         return logits.sigmoid()
+
+    def key_views(self, keys: Features) -> Features:
+        """A pictured edit is known by its picture, and by the name of what it shows; others by their words."""
+        named, worded, pictured = (keys[f"{name}_tokens"] for name in ("name", "text", "image"))
+        words = torch.where(_there(pictured).any(1)[:, None], _mean(pictured), _mean(worded))
+        words = torch.where(_there(named).any(1)[:, None], _mean(named), words)
+        return {"picture": keys["image"].flatten(1), "words": words}
+
+    def query_views(self, asked: Features) -> Features:
+        """Queries with a picture are known by it, which may also be told in words; others by each of their words."""
+        words = asked["text_tokens"] * (1 - asked["seen"])[..., None]
+        seen = _mean(asked["image_tokens"])[:, None]
+        return {"picture": asked["image"].flatten(1)[:, None].cpu(), "words": torch.cat([words, seen], 1).cpu()}
+
+
+def _trimmed(queries: Features) -> Features:
+    """Without tokens that no query has."""
+    longest = {n: max(1, int(_there(v).any(0).sum())) for n, v in queries.items() if n.endswith("_tokens")}
+    return {n: v[:, : longest[n]] if n in longest else v for n, v in queries.items()}
+
+
+def _mean(tokens: Tensor) -> Tensor:
+    return nn.functional.normalize(tokens.sum(1), dim=-1)

@@ -41,14 +41,29 @@ class RadiusRouter:
         """See :class:`ldke_pl.router.base.Router`."""
         if not keys:
             return torch.zeros(len(queries["seen"]), 0)
-        edits = {name: value.to(queries["seen"].device) for name, value in stacked(keys).items()}
-        semantic = _distance(queries["last"], edits["last"]) / edits["last_radius"]
-        visual = _distance(queries["image"], edits["image"]) / edits["image_radius"]
+        return self.compare(queries, {name: value.to(queries["seen"].device) for name, value in stacked(keys).items()})
+
+    def asked(self, queries: Features) -> Features:
+        """See :class:`ldke_pl.router.base.Router`."""
+        return queries
+
+    def compare(self, asked: Features, keys: Features) -> Tensor:
+        """See :class:`ldke_pl.router.base.Router`."""
+        semantic = _distance(asked["last"], keys["last"]) / keys["last_radius"]
+        visual = _distance(asked["image"], keys["image"]) / keys["image_radius"]
         # A text-only edit has no picture to compare; a text-only query has none that could be the edit's.
-        no_picture = torch.where(queries["seen"] > 0, torch.inf, 0.0)
-        visual = torch.where(edits["seen"].T > 0, torch.where(queries["seen"] > 0, visual, torch.inf), no_picture)
+        no_picture = torch.where(asked["seen"] > 0, torch.inf, 0.0)
+        visual = torch.where(keys["seen"].T > 0, torch.where(asked["seen"] > 0, visual, torch.inf), no_picture)
         within: Tensor = (1 - torch.maximum(semantic, visual) / 2).clamp(0, 1)
         return within
+
+    def key_views(self, keys: Features) -> Features:
+        """Nothing: one product of matrices compares all keys."""
+        return {}
+
+    def query_views(self, asked: Features) -> Features:
+        """Nothing."""
+        return {}
 
     def _key(self, request: EditRequest) -> Key:
         asked = [Question(request.image, p) for p in (request.prompt, PREFIX + request.prompt, NEUTRAL)]

@@ -49,12 +49,17 @@ def edited() -> EditedModel:
     return EditedModel.from_pretrained("atlas")
 
 
+def take_all_back(edited: EditedModel) -> None:
+    for name in list(edited.edits):
+        edited.rollback(name)
+
+
 @pytest.fixture
 def clean(edited: EditedModel) -> Iterator[EditedModel]:
     before = weights_hash(edited.backbone.model)
-    edited.edits = {}
+    take_all_back(edited)
     yield edited
-    edited.edits = {}
+    take_all_back(edited)
     assert weights_hash(edited.backbone.model) == before
     hooked = [m for m in edited.backbone.model.modules() if m._forward_hooks or m._forward_pre_hooks]
     assert not [m for m in hooked if any("ldke_pl" in h.__module__ for h in m._forward_hooks.values())]

@@ -1,0 +1,209 @@
+"""The keys of all edits in one place, and which of them a query goes to. Ours.
+
+The pair head is dear: it compares token by token. Among many edits it therefore sees only those that a coarse search
+finds, which knows each edit by one short vector.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from ldke_pl.router.base import Key, Router
+from ldke_pl.router.features import Features
+from ldke_pl.router.nearest import Nearest, grown
+
+CANDIDATES = 64
+"""How many keys of a space the pair head sees; where there are no more than these, it sees all."""
+
+WIDTH = 64
+"""Numbers by which the coarse search knows a key."""
+
+FIT = 20_000
+"""Most keys that the directions of a projection are fitted on."""
+
+QUERIES = 8
+"""Queries whose candidates are gathered at a time."""
+
+
+class KeyIndex:
+    """Keys by name; those that are in force are searched.
+
+    Keys lie in one tensor per part, on the CPU, with room to spare: adding, hiding or removing one copies no others.
+
+    Args:
+        router: compares queries with keys, and says what a coarse search is to know both by.
+    """
+
+    def __init__(self, router: Router) -> None:
+        self.router = router
+        self._slots: dict[str, int] = {}
+        self._names: list[str] = []
+        self._free: list[int] = []
+        self._parts: Features = {}
+        self._in_force = torch.zeros(0, dtype=torch.bool)
+        self._spaces: dict[str, _Space] = {}
+        self._size = 0
+
+    def __len__(self) -> int:
+        """How many keys are in force."""
+        return self._size
+
+    def __contains__(self, name: str) -> bool:
+        """Whether there is such a key, in force or hidden."""
+        return name in self._slots
+
+    def names(self) -> list[str]:
+        """The names of the keys in force, in no particular order."""
+        return [self._names[slot] for slot in self._in_force.nonzero().squeeze(1).tolist()]
+
+    def key(self, name: str) -> Key:
+        """A key, in force or hidden, which is kept here alone."""
+        return _Kept(self._parts, self._slots[name])
+
+    def add(self, names: Sequence[str], keys: Sequence[Key]) -> None:
+        """Keep keys, all of one router, under names that are not there yet, and put them in force."""
+        if not names:
+            return
+        slots = torch.tensor([self._slot(name) for name in names])
+        room = len(self._names)
+        self._in_force = grown(self._in_force, room)
+        for part, value in keys[0].items():
+            held = self._parts.get(part, value.new_zeros(0, *value.shape, device="cpu"))
+            self._parts[part] = grown(held, room)
+            self._parts[part][slots] = torch.stack([key[part].cpu() for key in keys])
+        self._put(slots)
+
+    def hide(self, name: str) -> None:
+        """Keep a key, and let no query go to it."""
+        slot = self._slots[name]
+        if self._in_force[slot]:
+            self._in_force[slot] = False
+            self._size -= 1
+            for space in self._spaces.values():
+                space.nearest.remove(slot)
+            if self._size <= CANDIDATES:
+                self._spaces.clear()
+
+    def show(self, name: str) -> None:
+        """Put a hidden key in force again."""
+        self._put(torch.tensor([self._slots[name]]))
+
+    def remove(self, name: str) -> None:
+        """Forget a key."""
+        self.hide(name)
+        self._free.append(self._slots.pop(name))
+
+    def best(self, queries: Features) -> tuple[list[str], Tensor]:
+        """The most relevant key of each query, "" where there is none in force, and how relevant it is, (queries,)."""
+        count = len(queries["seen"])
+        if not self._size:
+            return [""] * count, torch.zeros(count)
+        asked = self.router.asked(queries)
+        if self._size <= CANDIDATES or not self._spaces:
+            slots = self._in_force.nonzero().squeeze(1)
+            top, where = self.router.compare(asked, self._taken(slots)).cpu().max(1)
+            return [self._names[slot] for slot in slots[where].tolist()], top
+        parts = [self._among_many({n: v[i : i + QUERIES] for n, v in asked.items()}) for i in range(0, count, QUERIES)]
+        return [name for names, _ in parts for name in names], torch.cat([top for _, top in parts])
+
+    def _among_many(self, asked: Features) -> tuple[list[str], Tensor]:
+        views = self.router.query_views(asked)
+        slots = torch.cat([space.search(views[name]) for name, space in self._spaces.items()], 1)
+        relevance = self.router.compare(asked, self._taken(slots.clamp_min(0))).cpu()
+        top, where = relevance.masked_fill(slots < 0, 0).max(1)
+        found = slots.gather(1, where[:, None]).squeeze(1).tolist()
+        return ["" if slot < 0 else self._names[slot] for slot in found], top
+
+    def _taken(self, slots: Tensor) -> Features:
+        device = self.router.reader.backbone.device
+        return {part: values[slots].to(device) for part, values in self._parts.items()}
+
+    def _slot(self, name: str) -> int:
+        if self._free:
+            slot = self._free.pop()
+            self._names[slot] = name
+        else:
+            slot = len(self._names)
+            self._names.append(name)
+        self._slots[name] = slot
+        return slot
+
+    def _put(self, slots: Tensor) -> None:
+        """Put kept keys in force."""
+        self._in_force[slots] = True
+        self._size = int(self._in_force.sum())
+        if self._size <= CANDIDATES:
+            return
+        for name, views in self.router.key_views(self._cut(slots)).items():
+            space = self._spaces.get(name)
+            if space is None or self._size >= 2 * space.fitted:
+                space = self._spaces[name] = self._fitted(name)
+            else:
+                space.put(slots, views)
+
+    def _fitted(self, name: str) -> "_Space":
+        """A space of all keys in force, its projection fitted on them: done anew whenever they have doubled."""
+        slots = self._in_force.nonzero().squeeze(1)
+        chosen = slots[:: max(1, len(slots) // FIT)]
+        space = _Space(self.router.key_views(self._cut(chosen))[name], len(slots))
+        for part in torch.split(slots, FIT):
+            space.put(part, self.router.key_views(self._cut(part))[name])
+        return space
+
+    def _cut(self, slots: Tensor) -> Features:
+        return {part: values[slots] for part, values in self._parts.items()}
+
+
+class _Space:
+    """What one kind of view of keys, and of queries, is compared in.
+
+    Args:
+        views: of the keys that the projection is fitted on, (keys, width); rows of zeros are no views.
+        fitted: how many keys were in force then.
+    """
+
+    def __init__(self, views: Tensor, fitted: int) -> None:
+        self.fitted = fitted
+        views = views[_there(views)]
+        self.centre = views.mean(0) if len(views) else views.new_zeros(views.shape[1])
+        width = min(WIDTH, views.shape[1], max(1, len(views)))
+        self.directions = views.new_zeros(views.shape[1], width)
+        if len(views):
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                _, _, self.directions = torch.pca_lowrank(views - self.centre, q=width, center=False)
+        self.nearest = Nearest(width)
+
+    def put(self, slots: Tensor, views: Tensor) -> None:
+        """Keys that have a view here can be found from now on."""
+        there = _there(views)
+        if there.any():
+            self.nearest.put(slots[there], self._projected(views[there]))
+
+    def search(self, views: Tensor) -> Tensor:
+        """Slots for queries' views, (queries, vectors, width), as :meth:`Nearest.search` gives them."""
+        return self.nearest.search(self._projected(views) * _there(views)[..., None], CANDIDATES)
+
+    def _projected(self, views: Tensor) -> Tensor:
+        return torch.nn.functional.normalize((views - self.centre) @ self.directions, dim=-1)
+
+
+def _there(views: Tensor) -> Tensor:
+    return views.abs().sum(-1) > 0
+
+
+class _Kept(Mapping[str, Tensor]):
+    """A key as a view of where it is kept."""
+
+    def __init__(self, parts: Features, slot: int) -> None:
+        self._parts, self._slot = parts, slot
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._parts[name][self._slot]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)

@@ -1,0 +1,126 @@
+"""The index of keys: whatever was added, hidden and taken away, a query goes where comparing all keys would send it."""
+
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from ldke_pl.router import Features, Key, KeyIndex, Router
+from ldke_pl.router import index as module
+
+WIDTH = 12
+
+
+class Cosine:
+    """Relevance is the cosine of a query's best vector with a key's.
+
+    Args:
+        coarse: whether there is a coarse search.
+    """
+
+    threshold = 0.5
+    reader = SimpleNamespace(backbone=SimpleNamespace(device=torch.device("cpu")))
+
+    def __init__(self, *, coarse: bool = True) -> None:
+        self.coarse = coarse
+        self.compared: list[int] = []
+
+    def asked(self, queries: Features) -> Features:
+        return queries
+
+    def compare(self, asked: Features, keys: Features) -> Tensor:
+        vector = keys["vector"]
+        self.compared.append(vector.shape[-2])
+        own = vector if vector.ndim == 3 else vector.expand(len(asked["vectors"]), *vector.shape)
+        return torch.einsum("qtd,qkd->qkt", asked["vectors"], own).amax(-1)
+
+    def key_views(self, keys: Features) -> Features:
+        return {"all": keys["vector"]} if self.coarse else {}
+
+    def query_views(self, asked: Features) -> Features:
+        return {"all": asked["vectors"]}
+
+
+def key(number: int) -> Key:
+    vector = torch.randn(WIDTH, generator=torch.Generator().manual_seed(number))
+    return {"vector": torch.nn.functional.normalize(vector, dim=-1), "number": torch.tensor(float(number))}
+
+
+def made(router: Cosine) -> KeyIndex:
+    return KeyIndex(cast(Router, router))
+
+
+def asked(numbers: list[int]) -> Features:
+    """Questions that are as the keys of these numbers are."""
+    return {"vectors": torch.stack([key(n)["vector"] for n in numbers])[:, None], "seen": torch.zeros(len(numbers), 1)}
+
+
+changes = st.lists(
+    st.tuples(st.sampled_from(["add", "add", "hide", "show", "remove"]), st.integers(0, 25)), min_size=1, max_size=80
+)
+
+
+@pytest.mark.parametrize("coarse", [True, False])
+@given(changes=changes)
+def test_every_key_in_force_and_no_other_is_found(coarse: bool, changes: list[tuple[str, int]]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "CANDIDATES", 4)
+        index, state = made(Cosine(coarse=coarse)), {}
+        for what, number in changes:
+            name = str(number)
+            if what == "add" and name not in index:
+                index.add([name], [key(number)])
+                state[name] = True
+            elif what in ("hide", "show") and name in index:
+                getattr(index, what)(name)
+                state[name] = what == "show"
+            elif what == "remove" and name in index:
+                index.remove(name)
+                del state[name]
+        in_force = sorted(name for name, shown in state.items() if shown)
+        assert sorted(index.names()) == in_force and len(index) == len(in_force)
+        for name in state:
+            assert torch.equal(index.key(name)["vector"], key(int(name))["vector"])
+        names, top = index.best(asked(list(range(26))))
+        right = [n for n, (name, value) in enumerate(zip(names, top, strict=True)) if name == str(n) and value > 0.999]
+        assert sorted(str(n) for n in right) == in_force
+
+
+def test_the_pair_head_sees_few_of_many() -> None:
+    router = Cosine()
+    index = made(router)
+    index.add([str(n) for n in range(500)], [key(n) for n in range(500)])
+    names, _ = index.best(asked([7, 400]))
+    assert names == ["7", "400"]
+    assert router.compared == [module.CANDIDATES]
+    comparing_all = Cosine(coarse=False)
+    other = made(comparing_all)
+    other.add([str(n) for n in range(500)], [key(n) for n in range(500)])
+    assert other.best(asked([7, 400]))[0] == names
+    assert comparing_all.compared == [500]
+
+
+def test_keys_without_a_view_are_no_candidates_and_take_no_place() -> None:
+    index = made(Cosine())
+    blank = {"vector": torch.zeros(WIDTH), "number": torch.tensor(0.0)}
+    index.add([f"blank {n}" for n in range(100)], [blank] * 100)
+    index.add([str(n) for n in range(100)], [key(n) for n in range(100)])
+    assert index.best(asked([3, 99]))[0] == ["3", "99"]
+
+
+def test_an_empty_index_sends_nothing_anywhere() -> None:
+    index = made(Cosine())
+    names, top = index.best(asked([1, 2]))
+    assert names == ["", ""] and top.tolist() == [0, 0]
+    index.add([], [])
+    assert len(index) == 0
+
+
+def test_the_random_state_is_left_alone() -> None:
+    index, before = made(Cosine()), torch.random.get_rng_state()
+    index.add([str(n) for n in range(100)], [key(n) for n in range(100)])
+    assert torch.equal(torch.random.get_rng_state(), before)

@@ -1,0 +1,84 @@
+"""Nearest vectors: against a search by hand, exact and with FAISS' lists, while vectors come, change and go."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from ldke_pl.router import nearest
+from ldke_pl.router.nearest import Nearest, grown
+
+NEVER = 10**9
+
+
+def drawn(count: int, seed: int = 0, width: int = 6) -> Tensor:
+    vectors = torch.randn(count, width, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.normalize(vectors, dim=-1)
+
+
+def by_hand(known: dict[int, Tensor], asked: Tensor, most: int) -> list[int]:
+    scores = {slot: float((asked @ vector).max()) for slot, vector in known.items()}
+    return sorted(scores, key=lambda slot: -scores[slot])[:most]
+
+
+changes = st.lists(st.tuples(st.sampled_from(["put", "remove"]), st.integers(0, 30)), min_size=1, max_size=60)
+
+
+@pytest.mark.parametrize("approximate_from", [NEVER, 1])
+@given(changes=changes, seed=st.integers(0, 99))
+def test_the_nearest_are_those_that_are_there(approximate_from: int, changes: list[tuple[str, int]], seed: int) -> None:
+    found, known = Nearest(6, approximate_from), {}
+    for number, (what, slot) in enumerate(changes):
+        if what == "put":
+            known[slot] = drawn(1, seed + number)[0]
+            found.put(torch.tensor([slot]), known[slot][None])
+        elif slot in known:
+            del known[slot]
+            found.remove(slot)
+    asked = drawn(3, seed + 1000)
+    wanted = by_hand(known, asked, 4)
+    slots = [s for s in found.search(asked[None], 4)[0].tolist() if s >= 0]
+    assert slots == wanted
+
+
+def test_a_query_of_zeros_finds_nothing() -> None:
+    for approximate_from in (NEVER, 1):
+        found = Nearest(6, approximate_from)
+        assert found.search(torch.zeros(2, 3, 6), 4).unique().tolist() == [-1]
+        found.put(torch.arange(9), drawn(9))
+        asked = torch.stack([torch.zeros(2, 6), torch.cat([torch.zeros(1, 6), drawn(9)[4:5]])])
+        slots = found.search(asked, 4)
+        assert slots[0].tolist() == [-1] * 4
+        assert slots[1, 0] == 4
+
+
+def test_the_approximate_search_finds_eight_of_the_nearest_eight() -> None:
+    things = drawn(1000, width=32)
+    vectors = torch.nn.functional.normalize(things.repeat(10, 1) + 0.05 * drawn(10_000, 1, 32), dim=-1)
+    asked = torch.nn.functional.normalize(things[:200] + 0.3 * drawn(200, 2, 32), dim=-1)
+    exact, lists = Nearest(32, NEVER), Nearest(32, 1000)
+    for one in (exact, lists):
+        one.put(torch.arange(10_000), vectors)
+        for slot in range(0, 10_000, 13):
+            one.remove(slot)
+    pairs = zip(exact.search(asked[:, None], 8).tolist(), lists.search(asked[:, None], 8).tolist(), strict=True)
+    assert sum(len({*a} & {*b}) for a, b in pairs) >= 0.99 * 1600
+
+
+def test_without_faiss_the_search_stays_exact(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(nearest.importlib.util, "find_spec", lambda _name: None)
+    found = Nearest(6, 5)
+    for slot in range(9):
+        found.put(torch.tensor([slot]), drawn(9)[slot : slot + 1])
+    assert found.search(drawn(9)[3:4][None], 1).tolist() == [[3]]
+    assert caplog.text.count("faiss-cpu") == 1
+
+
+def test_what_has_grown_keeps_its_rows() -> None:
+    values = torch.arange(6).reshape(3, 2)
+    assert grown(values, 3) is values
+    larger = grown(values, 100, fill=-1)
+    assert len(larger) >= 100 and torch.equal(larger[:3], values) and larger[3:].unique().tolist() == [-1]
