@@ -14,6 +14,7 @@ from torch import nn
 from ldke_pl.backbone import CONNECTOR
 from ldke_pl.backbone.forward import answer_logits, greedy_answers
 from ldke_pl.backbone.hooks import captured, forward_hooks
+from ldke_pl.backbone.prefix import Prefix
 from ldke_pl.backbone.sites import vision_encoder
 from ldke_pl.backbone.vision import encoded_once
 from ldke_pl.config import LocalizerConfig
@@ -183,14 +184,39 @@ def _counted(model: nn.Module) -> Iterator[list[int]]:
     """Vectors that go through the first layer of the encoder, pass by pass."""
     stacks = [m for m in vision_encoder(model).modules() if isinstance(m, nn.ModuleList)]  # type: ignore[arg-type]
     first = max(stacks, key=len)[0]
-    weights = next(m for m in first.modules() if isinstance(m, nn.Linear))
+    with _passes_through(next(m for m in first.modules() if isinstance(m, nn.Linear))) as counts:
+        yield counts
+
+
+@contextmanager
+def _passes_through(linear: nn.Module) -> Iterator[list[int]]:
+    """Vectors that go through a linear layer, pass by pass."""
     counts: list[int] = []
 
     def count(_module: nn.Module, inputs: tuple[Any, ...], _output: Any) -> None:
         counts.append(inputs[0].shape[:-1].numel())
 
-    with forward_hooks([(weights, count)]):
+    with forward_hooks([(linear, count)]):
         yield counts
+
+
+def layers_below_an_edit_run_once(subject: Subject) -> None:
+    """Passes that go on from what was computed below the lowest edited layer give what whole passes give."""
+    backbone, batch = subject.backbone, subject.batch(QUESTIONS)
+    last = len(backbone.layers) - 1
+    edits = subject.editor(f"decoder.{last}", steps=3).edit(subject.requests)
+    prefix = Prefix(backbone, last)
+    below = next(m for m in backbone.layers[0].modules() if isinstance(m, nn.Linear))
+    with subject.under(batch, edits, [0, -1, 2, 1, -1]), _passes_through(below) as passes:
+        whole = subject.logits(batch)
+        passes.clear()
+        for _ in range(3):
+            with prefix.reused():
+                again = subject.logits(batch)
+    _require(len(passes) == 1, f"the lowest layer ran {len(passes)} times in three passes")
+    there = batch["attention_mask"].bool()
+    far = float((again - whole)[there].abs().max())
+    _require(far < CLOSE, f"a pass that goes on from the states below an edit differs by {far:.1e} from a whole one")
 
 
 def later_turns_keep_the_route(subject: Subject) -> None:
@@ -276,8 +302,8 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
     for check in (
         sites_are_found, localizer_scores_differ, edits_lower_their_loss, edits_change_the_answer,
         batches_change_nothing, rows_take_their_own_edits, base_rows_are_bit_equal, one_of_two_pictures_is_edited,
-        generation_keeps_its_routes, pictures_are_encoded_once, later_turns_keep_the_route,
-        text_edits_exclude_the_connector, saved_edits_come_back, edits_work_end_to_end,
+        generation_keeps_its_routes, pictures_are_encoded_once, layers_below_an_edit_run_once,
+        later_turns_keep_the_route, text_edits_exclude_the_connector, saved_edits_come_back, edits_work_end_to_end,
     )
 }  # fmt: skip
 """Name -> check, in the order in which they are worth reading."""

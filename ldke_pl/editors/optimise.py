@@ -16,6 +16,7 @@ from torch import Tensor
 from ldke_pl.backbone import CONNECTOR, Backbone
 from ldke_pl.backbone.forward import answer_logits
 from ldke_pl.backbone.hooks import captured
+from ldke_pl.backbone.prefix import Prefix, lowest_layer
 from ldke_pl.backbone.prompts import IGNORE, prompt_ends
 from ldke_pl.backbone.sites import Slot
 from ldke_pl.backbone.vision import encoded_once
@@ -156,6 +157,8 @@ class Batch:
         prompt = self.batch["attention_mask"].bool() & (self.labels == IGNORE)
         teachers = [p.teacher for p in problems for _ in p.questions]
         self.distance = Distance(backbone, teachers, self.batch["input_ids"], prompt)
+        lowest = lowest_layer(backbone, [p.deltas.keys() for p in problems])
+        self.prefix = Prefix(backbone, lowest, watched=bool(self.distance.watched()))
 
     def losses(self, term: Callable[[Problem], Tensor] | None = None) -> list[Tensor]:
         """The objective of each edit: the mean over its views, and ``term``."""
@@ -163,7 +166,7 @@ class Batch:
         watched = captured(self.distance.watched(), keep_graph=True)
         images, sizes = self.pictures.numbered(self.rows), self.pictures.sizes
         written = applied(self.backbone, deltas, self.rows, images, sizes, self.ends)
-        with written, watched as states:
+        with written, self.prefix.reused(), watched as states:
             per_row = answer_logits(self.backbone, self.batch, self.labels).loss_per_row()
         per_row = per_row + self.weight * self.distance.per_row(states)
         rows = self.rows.to(per_row.device)

@@ -88,4 +88,4 @@ def test_check_command_says_how_each_check_went(
     assert went["sites are found"].endswith("ok")
     assert went["rows take their own edits"].endswith("ok")
     assert status == int(any("failed:" in line for line in lines))
-    assert lines[-1].endswith("of 14 checks passed or not possible")
+    assert lines[-1].endswith("of 15 checks passed or not possible")

@@ -1,0 +1,68 @@
+"""What lies below the lowest site that is written to, computed once per batch. Ours.
+
+The base is frozen, so that the states which go into the lowest written layer are the same in every optimisation step.
+From the second pass on, the layers below are passed over and that layer gets what it got in the first.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from ldke_pl.backbone.hooks import captured, replaced
+from ldke_pl.backbone.load import Backbone
+
+
+class Prefix:
+    """The layers of a decoder below ``lowest``, in passes over one and the same batch.
+
+    Args:
+        lowest: number of the lowest layer that may change from pass to pass.
+        watched: whether the outputs of the layers below are looked at, too: they are then kept.
+    """
+
+    def __init__(self, backbone: Backbone, lowest: int, *, watched: bool = False) -> None:
+        self.below, self.layer = list(backbone.layers)[:lowest], backbone.layers[lowest]
+        self.watched = watched
+        self._entered: Tensor | None = None
+        self._outputs: dict[str, Tensor] = {}
+
+    @contextmanager
+    def reused(self) -> Iterator[None]:
+        """Make the pass inside: whole the first time, and from ``lowest`` on after that."""
+        if not self.below:
+            yield
+        elif self._entered is None:
+            with (
+                captured({"it": self.layer}, inputs=True) as entered,
+                captured(self._kept()) as outputs,
+            ):
+                yield
+            self._entered, self._outputs = entered["it"], outputs
+        else:
+            with ExitStack() as stack:
+                for number, layer in enumerate(self.below):
+                    stack.enter_context(replaced(layer, _answering(self._outputs.get(str(number)))))
+                stack.enter_context(replaced(self.layer, _entered_by(self.layer.forward, self._entered)))
+                yield
+
+    def _kept(self) -> dict[str, nn.Module]:
+        return {str(i): layer for i, layer in enumerate(self.below)} if self.watched else {}
+
+
+def lowest_layer(backbone: Backbone, written: Iterable[Collection[str]]) -> int:
+    """The lowest decoder layer that holds a linear map of these names; 0 if one lies elsewhere, or there is none."""
+    holder = {id(m): number for number, layer in enumerate(backbone.layers) for m in layer.modules()}
+    modules = [backbone.slot(name).module for names in written for name in names]
+    return min((holder.get(id(module), 0) for module in modules), default=0)
+
+
+def _answering(output: Tensor | None) -> Callable[..., Any]:
+    """A layer's forward that gives what it gave; what nobody looks at is passed on as it came."""
+    return lambda hidden, *_args, **_kwargs: hidden if output is None else output.detach()
+
+
+def _entered_by(forward: Callable[..., Any], entered: Tensor) -> Callable[..., Any]:
+    """A layer's forward that is given ``entered``, whatever the layers below have passed on."""
+    return lambda _hidden, *args, **kwargs: forward(entered, *args, **kwargs)
