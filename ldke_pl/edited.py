@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ldke_pl.backbone import Backbone, load_backbone
 from ldke_pl.backbone.load import ATLAS_ROUTER
+from ldke_pl.backbone.vision import encoded_alike
 from ldke_pl.config import CONF_DIR, EditConfig, ModelConfig, load_config
 from ldke_pl.data import EditRequest, Question
 from ldke_pl.editors import Editor, build_editor
@@ -225,13 +226,15 @@ class EditedModel:
             routes: decided before by :meth:`route`; by default decided here.
             inputs: whatever ``generate`` takes.
         """
-        with self.under(routes or self.route(self._on_device(inputs))):
-            return self.backbone.generate(**self._on_device(inputs))
+        placed = self._on_device(inputs)
+        with encoded_alike(self.backbone.model), self.under(routes or self.route(placed)):
+            return self.backbone.generate(**placed)
 
     def __call__(self, *, routes: Routes | None = None, **inputs: Any) -> Any:
         """One forward pass; everything in ``input_ids`` counts as prompt."""
-        with self.under(routes or self.route(self._on_device(inputs))):
-            return self.backbone(**self._on_device(inputs))
+        placed = self._on_device(inputs)
+        with encoded_alike(self.backbone.model), self.under(routes or self.route(placed)):
+            return self.backbone(**placed)
 
     def _on_device(self, inputs: dict[str, Any]) -> dict[str, Any]:
         device = self.backbone.device

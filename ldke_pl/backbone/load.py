@@ -44,12 +44,14 @@ class Backbone:
     Args:
         name: hub id or folder it came from.
         revision: revision asked for, or None.
+        layers: the decoder's layers, bottom first.
     """
 
     model: PreTrainedModel
     processor: ProcessorMixin
     name: str
     revision: str | None = None
+    layers: nn.ModuleList = field(init=False)
     sites: dict[str, Site] = field(init=False)
     prompts: Prompts = field(init=False)
 
@@ -62,6 +64,7 @@ class Backbone:
             )
         self.model.eval()
         self.model.requires_grad_(False)
+        self.layers = decoder_layers(self.model)
         self.sites = find_sites(self.model)
         self.prompts = Prompts(self.processor, self.model.config)
 
@@ -73,11 +76,6 @@ class Backbone:
     def width(self) -> int:
         """Size of the decoder's hidden states."""
         return int(self.model.config.get_text_config().hidden_size)
-
-    @property
-    def layers(self) -> nn.ModuleList:
-        """The decoder's layers, bottom first."""
-        return decoder_layers(self.model)
 
     def slot(self, name: str) -> Slot:
         """The linear map of that qualified name: of a site, or any other linear layer of the decoder."""

@@ -19,7 +19,7 @@ class Edit:
         prompt, target: the request's question and answer.
         sites: names of the sites written to.
         deltas: the update, by linear layer.
-        key: what the router knows the edit by, a named set of fp32 tensors without batch dimension.
+        key: what the router knows the edit by, a named set of tensors without batch dimension.
         loss: the objective when the edit stopped, nats per answer token.
         steps: optimisation steps taken.
         supersedes: id of the earlier edit of the same fact, "" if there was none.

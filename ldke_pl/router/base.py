@@ -10,7 +10,7 @@ from ldke_pl.data import EditRequest, Question
 from ldke_pl.router.features import FeatureReader, Features
 
 Key = Mapping[str, Tensor]
-"""What a router knows one edit by: named fp32 tensors without batch dimension."""
+"""What a router knows one edit by: named tensors without batch dimension."""
 
 
 class Reader(Protocol):

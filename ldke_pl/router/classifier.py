@@ -291,7 +291,9 @@ class ClassifierRouter:
         """The same from features that were read before."""
         device = self.reader.backbone.device
         features = {name: value.to(device) for name, value in edits.items()}
-        return unstacked(self.classifier.to(device).embed_edits(features))
+        # Directions are as good in half precision, and keys are most of what an edit takes up.
+        keys = self.classifier.to(device).embed_edits(features)
+        return unstacked({name: value.half() for name, value in keys.items()})
 
     def relevance(self, queries: Features, keys: Sequence[Key]) -> Tensor:
         """See :class:`ldke_pl.router.base.Gate`."""
@@ -304,26 +306,28 @@ class ClassifierRouter:
     @torch.no_grad()
     def asked(self, queries: Features) -> Features:
         """See :class:`ldke_pl.router.base.Router`."""
-        return self.classifier.to(queries["seen"].device).embed_queries(_trimmed(queries))
+        if self.classifier.centre_text.device != queries["seen"].device:  # asked each time, moving would cost more
+            self.classifier.to(queries["seen"].device)
+        return self.classifier.embed_queries(_trimmed(queries))
 
     @torch.no_grad()
     def compare(self, asked: Features, keys: Features) -> Tensor:
         """See :class:`ldke_pl.router.base.Router`."""
-        logits: Tensor = self.classifier(asked, keys)
+        logits: Tensor = self.classifier(asked, {name: value.float() for name, value in keys.items()})
         return logits.sigmoid()
 
     def key_views(self, keys: Features) -> Features:
-        """A pictured edit is known by its picture, and by the name of what it shows; others by their words."""
-        named, worded, pictured = (keys[f"{name}_tokens"] for name in ("name", "text", "image"))
-        words = torch.where(_there(pictured).any(1)[:, None], _mean(pictured), _mean(worded))
-        words = torch.where(_there(named).any(1)[:, None], _mean(named), words)
-        return {"picture": keys["image"].flatten(1), "words": words}
+        """An edit with a picture is known by that and by the name of what it shows, others by their words."""
+        named, worded, pictured = (keys[f"{name}_tokens"].float() for name in ("name", "text", "image"))
+        names = torch.where(_there(named).any(1)[:, None], _mean(named), _mean(pictured))
+        told = _mean(worded) * (1 - keys["seen"])
+        return {"picture": keys["image"].flatten(1).float(), "name": names, "told": told}
 
     def query_views(self, asked: Features) -> Features:
-        """Queries with a picture are known by it, which may also be told in words; others by each of their words."""
+        """A query with a picture is known by that, whatever it asks; others by each of their words."""
         words = asked["text_tokens"] * (1 - asked["seen"])[..., None]
-        seen = _mean(asked["image_tokens"])[:, None]
-        return {"picture": asked["image"].flatten(1)[:, None].cpu(), "words": torch.cat([words, seen], 1).cpu()}
+        told = torch.cat([words, _mean(asked["image_tokens"])[:, None]], 1)
+        return {"picture": asked["image"].flatten(1)[:, None].cpu(), "name": words.cpu(), "told": told.cpu()}
 
 
 def _trimmed(queries: Features) -> Features:

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from ldke_pl.router.base import Key, Router
 from ldke_pl.router.features import Features
 from ldke_pl.router.nearest import Nearest, grown
 
-CANDIDATES = 64
-"""How many keys of a space the pair head sees; where there are no more than these, it sees all."""
+ALL = 64
+"""Up to so many keys, every one is compared with every query."""
 
 WIDTH = 64
 """Numbers by which the coarse search knows a key."""
@@ -42,6 +43,7 @@ class KeyIndex:
         self._free: list[int] = []
         self._parts: Features = {}
         self._in_force = torch.zeros(0, dtype=torch.bool)
+        self._longest: dict[str, int] = {}
         self._spaces: dict[str, _Space] = {}
         self._size = 0
 
@@ -72,6 +74,7 @@ class KeyIndex:
             held = self._parts.get(part, value.new_zeros(0, *value.shape, device="cpu"))
             self._parts[part] = grown(held, room)
             self._parts[part][slots] = torch.stack([key[part].cpu() for key in keys])
+            self._longest[part] = max(self._longest.get(part, 1), _longest(self._parts[part][slots]))
         self._put(slots)
 
     def hide(self, name: str) -> None:
@@ -82,7 +85,7 @@ class KeyIndex:
             self._size -= 1
             for space in self._spaces.values():
                 space.nearest.remove(slot)
-            if self._size <= CANDIDATES:
+            if self._size <= ALL:
                 self._spaces.clear()
 
     def show(self, name: str) -> None:
@@ -100,7 +103,7 @@ class KeyIndex:
         if not self._size:
             return [""] * count, torch.zeros(count)
         asked = self.router.asked(queries)
-        if self._size <= CANDIDATES or not self._spaces:
+        if self._size <= ALL or not self._spaces:
             slots = self._in_force.nonzero().squeeze(1)
             top, where = self.router.compare(asked, self._taken(slots)).cpu().max(1)
             return [self._names[slot] for slot in slots[where].tolist()], top
@@ -109,7 +112,11 @@ class KeyIndex:
 
     def _among_many(self, asked: Features) -> tuple[list[str], Tensor]:
         views = self.router.query_views(asked)
-        slots = torch.cat([space.search(views[name]) for name, space in self._spaces.items()], 1)
+        found = [
+            torch.cat([space.search(views[name][query]) for name, space in self._spaces.items()])
+            for query in range(len(asked["seen"]))
+        ]
+        slots = pad_sequence([torch.tensor([-1]), *found], batch_first=True, padding_value=-1)[1:]
         relevance = self.router.compare(asked, self._taken(slots.clamp_min(0))).cpu()
         top, where = relevance.masked_fill(slots < 0, 0).max(1)
         found = slots.gather(1, where[:, None]).squeeze(1).tolist()
@@ -117,7 +124,9 @@ class KeyIndex:
 
     def _taken(self, slots: Tensor) -> Features:
         device = self.router.reader.backbone.device
-        return {part: values[slots].to(device) for part, values in self._parts.items()}
+        # Tokens that no key has are left where they are.
+        parts = {n: v[:, : self._longest[n]] if v.ndim == 3 else v for n, v in self._parts.items()}
+        return {part: values[slots].to(device) for part, values in parts.items()}
 
     def _slot(self, name: str) -> int:
         if self._free:
@@ -133,7 +142,7 @@ class KeyIndex:
         """Put kept keys in force."""
         self._in_force[slots] = True
         self._size = int(self._in_force.sum())
-        if self._size <= CANDIDATES:
+        if self._size <= ALL:
             return
         for name, views in self.router.key_views(self._cut(slots)).items():
             space = self._spaces.get(name)
@@ -182,11 +191,16 @@ class _Space:
             self.nearest.put(slots[there], self._projected(views[there]))
 
     def search(self, views: Tensor) -> Tensor:
-        """Slots for queries' views, (queries, vectors, width), as :meth:`Nearest.search` gives them."""
-        return self.nearest.search(self._projected(views) * _there(views)[..., None], CANDIDATES)
+        """Slots for one query's views, (vectors, width), as :meth:`Nearest.search` gives them."""
+        return self.nearest.search(self._projected(views[_there(views)]))
 
     def _projected(self, views: Tensor) -> Tensor:
         return torch.nn.functional.normalize((views - self.centre) @ self.directions, dim=-1)
+
+
+def _longest(values: Tensor) -> int:
+    """How many tokens the longest of some keys has; 1 where they are no tokens."""
+    return int((values.abs().sum(-1) > 0).any(0).sum()) if values.ndim == 3 else 1
 
 
 def _there(views: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import importlib.util
 import logging
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +18,12 @@ HASHTABLE = 2
 
 PROBED = 16
 """The approximate search looks at one in so many of its lists, and at no fewer lists than this."""
+
+MATCHED = 3
+"""A vector is as near to a query as, on average, to so many of the query's vectors: those that it is nearest to."""
+
+LEAST, MOST, MARGIN = 32, 256, 0.05
+"""How many are found: so many at least, and up to so many of those that are hardly farther than the nearest."""
 
 
 class Nearest:
@@ -52,30 +59,26 @@ class Nearest:
         if slot < len(self.there):
             self.there[slot] = False
 
-    def search(self, asked: Tensor, most: int) -> Tensor:
-        """The slots nearest to any vector of each query, (queries, ``most``) long; -1 for none.
+    def search(self, asked: Tensor) -> Tensor:
+        """The slots nearest to one query, nearest first, (found,) long: ``LEAST`` or more, where there are as many.
 
         Args:
-            asked: (queries, vectors, width), of unit length; vectors of zeros ask nothing.
+            asked: the query's vectors, (vectors, width), of unit length; vectors of zeros ask nothing.
         """
-        find = self._exact if self._lists is None else self._approximate
-        found = torch.full((len(asked), most), -1)
-        for row, vectors in zip(found, asked, strict=True):
-            vectors = vectors[vectors.abs().sum(-1) > 0]
-            if len(vectors) and len(self.there):
-                slots = find(vectors, most)
-                row[: len(slots)] = slots
-        return found
+        asked = asked[asked.abs().sum(-1) > 0]
+        if not len(asked) or not len(self.there):
+            return torch.zeros(0, dtype=torch.long)
+        if self._lists is None:
+            scores = _nearness(asked, self.vectors).masked_fill(~self.there, -torch.inf)
+            return _chosen(scores)
+        slots = self._listed(asked)
+        return slots[_chosen(_nearness(asked, self.vectors[slots]))]
 
-    def _exact(self, vectors: Tensor, most: int) -> Tensor:
-        scores = (vectors @ self.vectors.T).amax(0).masked_fill(~self.there, -torch.inf)
-        top, slots = scores.topk(min(most, len(scores)))
-        return slots[top > -torch.inf]
-
-    def _approximate(self, vectors: Tensor, most: int) -> Tensor:
-        far, slots = (torch.from_numpy(x).flatten() for x in self._lists.search(vectors.numpy(), most))
-        slots = slots[far.argsort()]
-        return torch.tensor(list(dict.fromkeys(slots[slots >= 0].tolist()))[:most])
+    def _listed(self, asked: Tensor) -> Tensor:
+        """All that is among the nearest to any of a query's vectors."""
+        _, slots = self._lists.search(asked.numpy(), MOST)
+        found = torch.from_numpy(np.unique(slots))
+        return found[found >= 0]
 
     def _enlist(self) -> None:
         if importlib.util.find_spec("faiss") is None:
@@ -103,6 +106,18 @@ class Nearest:
         gone = known[self.there[known]].numpy()
         if len(gone):
             self._lists.remove_ids(faiss.IDSelectorArray(len(gone), faiss.swig_ptr(gone)))
+
+
+def _nearness(asked: Tensor, vectors: Tensor) -> Tensor:
+    """How near vectors are to a query, (vectors,)."""
+    return (vectors @ asked.T).topk(min(MATCHED, len(asked)), dim=1).values.mean(1)
+
+
+def _chosen(scores: Tensor) -> Tensor:
+    """Positions of those near enough, nearest first."""
+    top, where = scores.topk(min(MOST, len(scores)))
+    near = (top >= top[:1] - MARGIN) | (torch.arange(len(top)) < LEAST)
+    return where[near & (top > -torch.inf)]
 
 
 def grown(values: Tensor, least: int, fill: int = 0) -> Tensor:

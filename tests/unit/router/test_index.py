@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ldke_pl.router import Features, Key, KeyIndex, Router
 from ldke_pl.router import index as module
+from ldke_pl.router.nearest import LEAST
 
 WIDTH = 12
 
@@ -68,7 +69,7 @@ changes = st.lists(
 @given(changes=changes)
 def test_every_key_in_force_and_no_other_is_found(coarse: bool, changes: list[tuple[str, int]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "CANDIDATES", 4)
+        patch.setattr(module, "ALL", 4)
         index, state = made(Cosine(coarse=coarse)), {}
         for what, number in changes:
             name = str(number)
@@ -96,7 +97,7 @@ def test_the_pair_head_sees_few_of_many() -> None:
     index.add([str(n) for n in range(500)], [key(n) for n in range(500)])
     names, _ = index.best(asked([7, 400]))
     assert names == ["7", "400"]
-    assert router.compared == [module.CANDIDATES]
+    assert router.compared == [LEAST]
     comparing_all = Cosine(coarse=False)
     other = made(comparing_all)
     other.add([str(n) for n in range(500)], [key(n) for n in range(500)])

@@ -148,7 +148,7 @@ def test_relevance_of_a_pair_does_not_depend_on_others(
 
 def test_keys_are_tensors_without_batch_dimension(classifier: ClassifierRouter, requests: list[EditRequest]) -> None:
     keys = classifier.keys(requests)
-    assert all(value.dtype == torch.float32 and not value.requires_grad for key in keys for value in key.values())
+    assert all(value.dtype == torch.float16 and not value.requires_grad for key in keys for value in key.values())
     again = unstacked(stacked(keys))
     assert all(torch.equal(a[n], b[n]) for a, b in zip(keys, again, strict=True) for n in a)
 

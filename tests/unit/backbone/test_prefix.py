@@ -1,0 +1,65 @@
+"""Prefix reuse: the same losses and gradients as whole passes, with and without a teacher that watches all layers."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from PIL import Image
+
+from ldke_pl.backbone import CONNECTOR, Backbone
+from ldke_pl.backbone.prefix import Prefix, lowest_layer
+from ldke_pl.config import EditorConfig
+from ldke_pl.data import EditRequest, Question
+from ldke_pl.editors import optimise as module
+from ldke_pl.editors.optimise import optimise
+
+CONFIG = EditorConfig(cls="ldke_pl.editors.ldke.LDKE", steps=4, views=2, eps=1e-4)
+
+
+@pytest.fixture
+def requests(pictures: list[Image.Image]) -> list[EditRequest]:
+    asked = "Which country is this?"
+    return [
+        EditRequest(pictures[0], asked, "Balumo", "entity"),
+        EditRequest(pictures[1], "Who leads this country?", "Ada", "attribute"),
+        EditRequest(None, "Who leads Balumo?", "Zz"),
+    ]
+
+
+@pytest.mark.parametrize("weight", [0.0, 10.0])
+def test_edits_are_those_of_whole_passes(
+    backbone: Backbone, requests: list[EditRequest], weight: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = len(backbone.layers) - 1
+    sites = [(f"decoder.{last}",), (f"decoder.{last - 1}",), (f"decoder.{last}", f"decoder.{last - 1}")]
+    config = replace(CONFIG, propagation_weight=weight)
+    found = optimise(backbone, requests, sites, config, seed=0)
+    monkeypatch.setattr(module, "lowest_layer", lambda *_: 0)
+    wanted = optimise(backbone, requests, sites, config, seed=0)
+    for one, other in zip(found, wanted, strict=True):
+        assert one.steps == other.steps
+        assert one.loss == pytest.approx(other.loss, rel=1e-5)
+        for name, delta in one.deltas.items():
+            for a, b in zip(delta.tensors(), other.deltas[name].tensors(), strict=True):
+                torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+
+
+def test_the_lowest_layer_is_that_of_any_edit(backbone: Backbone) -> None:
+    names = {site: list(backbone.sites[site].slots) for site in (CONNECTOR, "decoder.1", "decoder.3")}
+    assert lowest_layer(backbone, [names["decoder.3"], names["decoder.1"]]) == 1
+    assert lowest_layer(backbone, [names["decoder.3"]]) == 3
+    assert lowest_layer(backbone, [names["decoder.3"], names[CONNECTOR]]) == 0
+    assert lowest_layer(backbone, []) == 0
+    assert lowest_layer(backbone, [["lm_head"]]) == 0
+
+
+def test_a_failed_first_pass_leaves_nothing_to_go_on_from(backbone: Backbone) -> None:
+    prefix = Prefix(backbone, 1)
+    with pytest.raises(RuntimeError), prefix.reused():
+        raise RuntimeError
+    batch = dict(backbone.prompts.encode([Question(None, "Who?")]))
+    whole = backbone(**batch).logits
+    for _ in range(2):
+        with prefix.reused():
+            again = backbone(**batch).logits
+        torch.testing.assert_close(again, whole)
