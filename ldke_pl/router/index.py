@@ -7,7 +7,7 @@ finds, which knows each edit by one short vector.
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from ldke_pl.router.base import Key, Router
@@ -43,7 +43,6 @@ class KeyIndex:
         self._free: list[int] = []
         self._parts: Features = {}
         self._in_force = torch.zeros(0, dtype=torch.bool)
-        self._longest: dict[str, int] = {}
         self._spaces: dict[str, _Space] = {}
         self._size = 0
 
@@ -70,11 +69,15 @@ class KeyIndex:
         slots = torch.tensor([self._slot(name) for name in names])
         room = len(self._names)
         self._in_force = grown(self._in_force, room)
-        for part, value in keys[0].items():
-            held = self._parts.get(part, value.new_zeros(0, *value.shape, device="cpu"))
+        for part in keys[0]:
+            new = torch.stack([key[part].cpu() for key in keys])
+            held = self._parts.get(part, new[:0])
+            if part.endswith("_tokens"):  # room is kept for as many as the longest key has
+                known = held.shape[1] if len(held) else 1
+                longest = max(known, int(_there(new).any(0).sum()))
+                new, held = _of_length(new, longest), _of_length(held, longest)
             self._parts[part] = grown(held, room)
-            self._parts[part][slots] = torch.stack([key[part].cpu() for key in keys])
-            self._longest[part] = max(self._longest.get(part, 1), _longest(self._parts[part][slots]))
+            self._parts[part][slots] = new
         self._put(slots)
 
     def hide(self, name: str) -> None:
@@ -124,9 +127,7 @@ class KeyIndex:
 
     def _taken(self, slots: Tensor) -> Features:
         device = self.router.reader.backbone.device
-        # Tokens that no key has are left where they are.
-        parts = {n: v[:, : self._longest[n]] if v.ndim == 3 else v for n, v in self._parts.items()}
-        return {part: values[slots].to(device) for part, values in parts.items()}
+        return {part: values[slots].to(device) for part, values in self._parts.items()}
 
     def _slot(self, name: str) -> int:
         if self._free:
@@ -195,12 +196,12 @@ class _Space:
         return self.nearest.search(self._projected(views[_there(views)]))
 
     def _projected(self, views: Tensor) -> Tensor:
-        return torch.nn.functional.normalize((views - self.centre) @ self.directions, dim=-1)
+        return nn.functional.normalize((views - self.centre) @ self.directions, dim=-1)
 
 
-def _longest(values: Tensor) -> int:
-    """How many tokens the longest of some keys has; 1 where they are no tokens."""
-    return int((values.abs().sum(-1) > 0).any(0).sum()) if values.ndim == 3 else 1
+def _of_length(tokens: Tensor, length: int) -> Tensor:
+    """Keys' tokens, (keys, tokens, width), cut or filled with zeros."""
+    return nn.functional.pad(tokens[:, :length], (0, 0, 0, max(0, length - tokens.shape[1])))
 
 
 def _there(views: Tensor) -> Tensor:

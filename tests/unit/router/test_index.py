@@ -113,6 +113,17 @@ def test_keys_without_a_view_are_no_candidates_and_take_no_place() -> None:
     assert index.best(asked([3, 99]))[0] == ["3", "99"]
 
 
+def test_tokens_take_as_much_room_as_the_longest_key_needs() -> None:
+    index = made(Cosine())
+    for number, tokens in enumerate((0, 3, 2, 5)):
+        words = torch.zeros(9, WIDTH)
+        words[:tokens] = key(number)["vector"]
+        index.add([str(number)], [{**key(number), "text_tokens": words}])
+        kept = [int((index.key(str(n))["text_tokens"].abs().sum(-1) > 0).sum()) for n in range(number + 1)]
+        assert kept == [0, 3, 2, 5][: number + 1]
+        assert len(index.key("0")["text_tokens"]) == [1, 3, 3, 5][number]
+
+
 def test_an_empty_index_sends_nothing_anywhere() -> None:
     index = made(Cosine())
     names, top = index.best(asked([1, 2]))
