@@ -1,0 +1,1 @@
+"""How fast is it? Two things timed side by side in one run, and their ratio."""

@@ -1,0 +1,80 @@
+"""Making edits: in batches or one by one, with or without what need not be computed again."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from ldke_pl.backbone import CONNECTOR, Backbone
+from ldke_pl.backbone.prefix import Prefix
+from ldke_pl.backbone.vision import encoded_once
+from ldke_pl.bench.peer_loop import peer_loop
+from ldke_pl.bench.subjects import atlas, atlas_cases, editor_config
+from ldke_pl.bench.timing import Result, side_by_side
+from ldke_pl.data import EditRequest
+from ldke_pl.editors import Sites
+from ldke_pl.editors.ldke import LDKE
+from ldke_pl.editors.optimise import Batch, begun
+from ldke_pl.edits import Edit
+from ldke_pl.errors import ModelError
+
+CLOSE = 1e-4
+
+
+def batched() -> Iterator[Result]:
+    """64 edits in one batch, against the same code with one edit at a time; the deltas are the same."""
+    requests = [case.request for case in atlas_cases()[:64]]
+    found: dict[int, list[Edit]] = {}
+
+    def edit(size: int) -> None:
+        found[size] = LDKE(atlas(), editor_config(batch_size=size), _by_kind(atlas())).edit(requests)
+
+    runs = side_by_side(partial(edit, 1), partial(edit, 64))
+    far = max(_distance(a, b) for a, b in zip(found[1], found[64], strict=True))
+    if far > CLOSE:
+        raise ModelError(f"Edits of a batch differ by {far:.1e} from single ones.", "report it with the machine's kind")
+    yield Result("64 edits: one by one / in a batch", runs, 3.5)
+
+
+def against_peer_loop() -> Iterator[Result]:
+    """Edits in one batch, against the loop that published editors have; both stop at the same loss."""
+    requests = [case.request for case in atlas_cases()[:64]]
+    config = editor_config(views=1, propagation_weight=0.0, batch_size=64, stop_loss=0.01, steps=60)
+    sites = _by_kind(atlas())
+    ours = LDKE(atlas(), config, sites)
+    runs = side_by_side(lambda: peer_loop(atlas(), requests, sites(requests), config), lambda: ours.edit(requests))
+    yield Result("64 edits: a peer's loop / ours", runs, 8.0)
+
+
+def prefix() -> Iterator[Result]:
+    """One optimisation step at the middle decoder site: from the tokens on, against from below that site on."""
+    backbone = atlas()
+    middle = len(backbone.layers) // 2
+    requests, config = [case.request for case in atlas_cases()[:32]], editor_config(propagation_weight=0.0)
+    with torch.enable_grad(), encoded_once(backbone.model):
+        problems = [begun(backbone, r, (f"decoder.{middle}",), config, 0, False) for r in requests]
+        whole, reusing = Batch(backbone, problems, config), Batch(backbone, problems, config)
+        whole.prefix = Prefix(backbone, 0)
+
+        def step(batch: Batch) -> None:
+            torch.stack(batch.losses()).sum().backward()  # type: ignore[no-untyped-call]
+
+        runs = side_by_side(partial(step, whole), partial(step, reusing))
+    yield Result("a step at the middle site: whole / above it", runs, 1.4)
+
+
+def _by_kind(backbone: Backbone) -> Sites:
+    """The sites that edits of Atlas are written to by default, without looking for them."""
+
+    def sites(requests: Sequence[EditRequest]) -> list[tuple[str, ...]]:
+        return [(CONNECTOR if r.group == "entity" else "decoder.0",) for r in requests]
+
+    return sites
+
+
+def _distance(one: Edit, other: Edit) -> float:
+    pairs: list[tuple[Tensor, Tensor]] = []
+    for name, delta in one.deltas.items():
+        pairs += zip(delta.tensors(), other.deltas[name].tensors(), strict=True)
+    return max(float((a - b).abs().max()) for a, b in pairs)
