@@ -132,6 +132,7 @@ class RouterConfig:
     )
     width: int = field(128, help="hidden size of the pair head", ge=1)
     cohort: int = field(36, help="pictures of training edits that every match is compared with", ge=1)
+    things: int = field(100, help="things that an index's edits are about, as the threshold is calibrated for", ge=1)
     lr: float = field(2e-3, help="learning rate", gt=0)
     steps: int = field(350, help="optimiser steps of training", ge=1)
     batch_size: int = field(32, help="edits, with all their probes, per optimiser step", ge=2)

@@ -3,14 +3,13 @@
 from ldke_pl.modules.editing import EditingModule
 from ldke_pl.modules.features import FeatureBank, read_features
 from ldke_pl.modules.pairs import PairTable, pair_table
-from ldke_pl.modules.router import RouterModule, calibrated_threshold
+from ldke_pl.modules.router import RouterModule
 
 __all__ = [
     "EditingModule",
     "FeatureBank",
     "PairTable",
     "RouterModule",
-    "calibrated_threshold",
     "pair_table",
     "read_features",
 ]

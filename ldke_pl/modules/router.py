@@ -1,6 +1,5 @@
-"""Training of the Disentanglement Classifier as a LightningModule, and the calibration of its threshold. Ours."""
+"""Training of the Disentanglement Classifier as a LightningModule. Ours."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
@@ -111,43 +110,3 @@ class CaseStream(Dataset[int]):
 def case_loader(n_cases: int, steps: int, batch_size: int, seed: int) -> DataLoader[int]:
     """Batches of case numbers, (batch,) long."""
     return DataLoader(CaseStream(n_cases, steps, batch_size, seed), batch_size=batch_size)
-
-
-def calibrated_threshold(
-    relevance: Tensor, own: Tensor, relevant: Tensor, kinds: Sequence[str], entities: Tensor
-) -> float:
-    """The threshold that routes most probes right, each edit alone and all together; entities and kinds count alike.
-
-    Args:
-        relevance: (probes, edits), the whole index.
-        own: edit that each probe belongs to, (probes,).
-        relevant: whether it should go there, (probes,) bool.
-        kinds: probe kind per probe.
-        entities: number of the entity that each probe's own edit is about, (probes,) long.
-
-    Returns:
-        The middle one of the thresholds within one standard error, over entities, of the best (the rule of Breiman et
-        al., Classification and Regression Trees, 1984, here for the paired difference). The best one itself would
-        be as high as the last false alarm of a few, and send strangely worded relevant questions to the base.
-    """
-    rows = torch.arange(len(own))
-    alone = relevance[rows, own]
-    top, where = relevance.max(1)
-    thresholds = torch.linspace(0.01, 0.99, 99)[:, None]
-    in_index = torch.where(relevant, (top >= thresholds) & (where == own), top < thresholds)
-    by_itself = (alone >= thresholds) == relevant
-    right = in_index.float() + by_itself.float()
-    numbers = {kind: i for i, kind in enumerate(dict.fromkeys(kinds))}
-    kind = torch.tensor([numbers[k] for k in kinds])
-    cells, cell = torch.unique(torch.stack([entities, kind]), dim=1, return_inverse=True)
-    quality = _mean_by(_mean_by(right, cell), torch.unique(cells[0], return_inverse=True)[1])
-    behind = quality[quality.mean(1).argmax()] - quality
-    error = behind.std(1, correction=0) / max(behind.shape[1] - 1, 1) ** 0.5
-    good = thresholds[behind.mean(1) <= error + 1e-6]
-    return float(good[len(good) // 2])
-
-
-def _mean_by(values: Tensor, group: Tensor) -> Tensor:
-    """Means of (thresholds, items) by group of an item, (thresholds, groups)."""
-    sums = values.new_zeros(len(values), int(group.max()) + 1).index_add(1, group, values)
-    return sums / torch.bincount(group)

@@ -70,6 +70,9 @@ class PairClassifier(nn.Module):
         cohort: how many things the cohort has.
         dropout: fraction of features dropped in training, before what is learned from them.
         streams: what is judged: "both", or "thing" or "question" alone, to show what the other adds.
+
+    Attributes:
+        trust: added to the question stream's logit where both are judged; calibration sets it, training does not.
     """
 
     centre_image: Tensor
@@ -91,6 +94,7 @@ class PairClassifier(nn.Module):
             "streams": streams,
         }  # fmt: skip
         self.layers, self.streams = layers, streams
+        self.trust = 0.0
         for name in ("image", "text", "last"):
             self.register_buffer(f"centre_{name}", torch.zeros(features))
         for name in COHORT:
@@ -155,13 +159,21 @@ class PairClassifier(nn.Module):
         Args:
             edits: the same for all queries, each (edits, ...), or a query's own, each (queries, edits, ...).
         """
+        return self.combined(*self.judged(queries, edits))
+
+    def combined(self, thing: Tensor, question: Tensor) -> Tensor:
+        """One logit from those of the two streams."""
+        return {"both": both(thing, question + self.trust), "thing": thing, "question": question}[self.streams]
+
+    def judged(self, queries: Features, edits: Features) -> tuple[Tensor, Tensor]:
+        """The same of each stream by itself: is it the edit's thing, and a question that the edit's touches?"""
         shape = torch.Size((len(queries["seen"]), edits["seen"].shape[-2]))
         alone = [_spread(queries["seen"][:, None], shape), _spread(edits["seen"], shape)]
         same_thing: Tensor = self.thing(_similarities("thing", queries, edits), alone)
         alone += [_spread(queries["gate"][:, None], shape), _spread(edits["gate"], shape)]
         similar = torch.cat([_similarities("question", queries, edits), _named(queries, edits)], -1)
         touched: Tensor = self.question(similar, alone)
-        return {"both": both(same_thing, touched), "thing": same_thing, "question": touched}[self.streams]
+        return same_thing, touched
 
     def _directions(self, features: Features) -> Features:
         """Centred states of unit length: pooled ones as (n, layers * GROUPS, part), others as (n, tokens, width)."""

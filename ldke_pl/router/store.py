@@ -22,7 +22,7 @@ def describe(router: Router) -> dict[str, Any]:
     """What is needed to build the router again, apart from its weights."""
     common = {"layers": router.reader.layers, "naming": router.reader.naming, "threshold": router.threshold}
     if isinstance(router, ClassifierRouter):
-        return {"kind": "classifier", **common, "shape": router.classifier.shape}
+        return {"kind": "classifier", **common, "trust": router.classifier.trust, "shape": router.classifier.shape}
     return {"kind": "radius", **common}
 
 
@@ -43,6 +43,7 @@ def rebuild(backbone: Backbone, description: dict[str, Any], state: dict[str, Te
             return RadiusRouter(reader, description["threshold"])
         classifier = PairClassifier(**description["shape"])
         classifier.load_state_dict(state)
+        classifier.trust = float(description.get("trust", 0.0))  # routers of before had none
         if description["shape"]["features"] != reader.width:
             raise ValueError(f"it reads {description['shape']['features']} numbers, this model has {reader.width}")
         return ClassifierRouter(reader, classifier, description["threshold"])

@@ -19,12 +19,14 @@ from ldke_pl.localize import Calibration
 from ldke_pl.localize.calibration import calibrate_standard
 from ldke_pl.metrics.results import BASE, ProbeResult
 from ldke_pl.metrics.routing import router_summary
+from ldke_pl.modules.calibration import Judgements, calibrated
 from ldke_pl.modules.derived import with_derived_pairs, with_second_hop_edits
 from ldke_pl.modules.features import read_features
 from ldke_pl.modules.pairs import PairTable, pair_table, probe_question, without_relations
-from ldke_pl.modules.router import RouterModule, calibrated_threshold, case_loader
+from ldke_pl.modules.router import RouterModule, case_loader
 from ldke_pl.report.tables import router_table
 from ldke_pl.router import ClassifierRouter, FeatureReader, best, save_router
+from ldke_pl.router.base import stacked
 from ldke_pl.runtime.data import held_out_entities, load_cases
 from ldke_pl.runtime.folder import build_logger, commit, open_run, write_metrics
 from ldke_pl.runtime.trainer import build_trainer
@@ -65,7 +67,7 @@ def run_train(config: TrainConfig) -> None:
     if not trainer.is_global_zero:
         return
     router = ClassifierRouter(reader, module.classifier, 0.5)
-    router.threshold = calibrate(router, pair_table(without_relations(everything, held_out), bank), table)
+    calibrate(router, pair_table(without_relations(everything, held_out), bank), config.router.things)
     calibration = calibrate_standard(backbone, [c.request for c in everything])
     figures = evaluate(router, pair_table(everything, bank), everything, held_out)
     save(router, calibration, folder / "router", config)
@@ -112,27 +114,24 @@ def fit(config: TrainConfig, table: PairTable, features: int, layers: int, folde
     return module
 
 
-def calibrate(router: ClassifierRouter, table: PairTable, train: PairTable) -> float:
-    """The threshold on validation probes, in an index of all validation edits, with training edits as distractors.
-
-    Each probe meets the edits that it is known to have nothing to do with, and its own: edits that contradict each
-    other can be in the index together, so that it has the size of those that the router is made for.
-    """
-    probes, everyone = torch.arange(len(table.owner)), torch.arange(len(table.edit_entity))
-    relevance = _relevance(router, table, table, probes, everyone)
-    relevance = relevance.masked_fill(table.labels(everyone, probes) < 0, 0)
-    others = _relevance(router, table, train, probes, distractors(train, router.classifier.shape["cohort"]))
-    index = torch.cat([relevance, others], 1)
-    return calibrated_threshold(index, table.owner, table.relevant, table.kinds, table.edit_entity[table.owner])
+def calibrate(router: ClassifierRouter, table: PairTable, things: int) -> None:
+    """Set the router's threshold and trust by validation probes, for an index of so many other things' edits."""
+    entities = (table.edit_entity, table.probe_entity)
+    judgements = Judgements(*judged(router, table), table.owner, table.relevant, table.kinds, *entities)
+    router.threshold, router.classifier.trust = calibrated(judgements, things)
 
 
-def distractors(table: PairTable, cohort: int) -> Tensor:
-    """Training edits for an index of other things' edits: those about none of the classifier's cohort.
-
-    A match with a thing of the cohort is given less that very match, so that it would be a distractor too easy.
-    """
-    known = table.edit_entity[table.things()[:cohort]]
-    return (~torch.isin(table.edit_entity, known)).nonzero().squeeze(1)
+@torch.no_grad()
+def judged(router: ClassifierRouter, table: PairTable) -> tuple[Tensor, Tensor]:
+    """Both streams' logits of every probe against every edit of a table, (probes, edits) each, on the CPU."""
+    device = router.reader.backbone.device
+    keys = {name: value.to(device).float() for name, value in stacked(router.embedded(table.edits)).items()}
+    parts = []
+    for places in table.places.split(512):  # type: ignore[no-untyped-call]
+        asked = router.asked({name: value[places].to(device) for name, value in table.queries.items()})
+        parts.append([logits.cpu() for logits in router.classifier.judged(asked, keys)])
+    thing, question = (torch.cat(part) for part in zip(*parts, strict=True))
+    return thing, question
 
 
 def evaluate(
@@ -140,8 +139,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Router figures per query and probe kind, with each edit alone and with the contradiction-free set."""
     probes = torch.arange(len(table.owner))
-    everyone = torch.arange(len(cases))
-    relevance = _relevance(router, table, table, probes, everyone)
+    relevance = router.classifier.combined(*judged(router, table)).sigmoid()
     alone = relevance[probes, table.owner]
     single = torch.where(alone >= router.threshold, table.owner, -1).tolist()
     together = [i for i, c in enumerate(cases) if c.joint]
@@ -155,19 +153,6 @@ def evaluate(
         rows = list(_rows(mode, cases, routes, scored))
         figures[mode] = {"router": router_summary(rows, held_out) | {"index_size": size}}
     return figures
-
-
-def _relevance(
-    router: ClassifierRouter, queries: PairTable, edits: PairTable, probes: Tensor, members: Tensor
-) -> Tensor:
-    """Relevance of some probes to some edits, each side from its own table."""
-    asked = {k: v[queries.places[probes]] for k, v in queries.queries.items()}
-    device, keys = router.reader.backbone.device, router.embedded({k: v[members] for k, v in edits.edits.items()})
-    parts = []
-    for i in range(0, len(probes), 512):
-        part = {k: v[i : i + 512].to(device) for k, v in asked.items()}
-        parts.append(router.relevance(part, keys).cpu())
-    return torch.cat(parts)
 
 
 def _rows(

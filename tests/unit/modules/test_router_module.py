@@ -9,7 +9,6 @@ import toy_pairs
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ldke_pl.modules import calibrated_threshold
 from ldke_pl.modules.router import CaseStream, pair_loss, routing_loss
 from ldke_pl.router import Features
 
@@ -31,49 +30,6 @@ def test_routing_loss_chooses_among_known_edits_and_the_base() -> None:
     second = -torch.tensor([0.5, 0.0]).log_softmax(0)[1]
     torch.testing.assert_close(routing_loss(logits, LABELS), (first + second) / 2)
     torch.testing.assert_close(routing_loss(logits[1:], LABELS[1:]), second)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_threshold_separates_what_can_be_separated(seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    own, relevant = torch.arange(12) % 4, torch.arange(12) < 8
-    relevance = 0.3 * torch.rand(12, 4, generator=generator)
-    relevance[torch.arange(8), own[:8]] = 0.6 + 0.3 * torch.rand(8, generator=generator)
-    kinds = ["reliability"] * 8 + ["image_locality"] * 4
-    threshold = calibrated_threshold(relevance, own, relevant, kinds, own)
-    assert relevance[8:].max() < threshold <= relevance[torch.arange(8), own[:8]].min()
-
-
-def test_threshold_counts_kinds_alike() -> None:
-    relevance = torch.tensor([[0.5]] * 9 + [[0.6]] * 2)
-    relevant = torch.tensor([True] * 9 + [False] * 2)
-    own = torch.zeros(11, dtype=torch.long)
-    assert calibrated_threshold(relevance, own, relevant, ["a"] * 11, own) <= 0.5
-    assert calibrated_threshold(relevance, own, relevant, ["a"] * 9 + ["b", "c"], own) > 0.6
-
-
-def test_threshold_counts_entities_alike() -> None:
-    relevance, relevant = torch.tensor([[0.5]] * 99 + [[0.6]] * 9), torch.arange(108) < 99
-    own, one = torch.zeros(108, dtype=torch.long), torch.cat([torch.zeros(99), torch.arange(1, 10)]).long()
-    assert calibrated_threshold(relevance, own, relevant, ["a"] * 108, torch.arange(108)) <= 0.5
-    assert calibrated_threshold(relevance, own, relevant, ["a"] * 108, one) > 0.6
-
-
-def test_threshold_is_the_middle_of_those_that_do_equally_well() -> None:
-    relevance, relevant = torch.tensor([[0.8], [0.2]]), torch.tensor([True, False])
-    own = torch.zeros(2, dtype=torch.long)
-    found = calibrated_threshold(relevance, own, relevant, ["a", "b"], own)
-    assert abs(found - 0.5) < 0.02
-
-
-@pytest.mark.parametrize(("alarms", "wanted"), [(1, 0.5), (9, 0.8)])
-def test_threshold_is_not_raised_for_the_false_alarm_of_one_entity(alarms: int, wanted: float) -> None:
-    entities = torch.arange(20) % 10
-    relevant = torch.arange(20) < 10
-    relevance = torch.where(relevant, 0.9, 0.1)
-    relevance[10 : 10 + alarms] = 0.7  # the locality probes of so many entities
-    found = calibrated_threshold(relevance[:, None], torch.zeros(20, dtype=torch.long), relevant, ["a"] * 20, entities)
-    assert abs(found - wanted) < 0.02
 
 
 def test_stream_of_cases_takes_every_case_equally_often() -> None:
