@@ -60,10 +60,9 @@ def test_alarms_of_other_things_weigh_by_how_many_things_there_are() -> None:
     found = judgements(thing)
     few, many = calibrated(found, 1)[0], calibrated(found, 1000)[0]
     assert few < 0.6 and 0.73 < many < 0.95
-    spared = 1 - 1 / (edits * (edits - 1))
-    assert float(expected_quality(found, 0.0, 50)[60]) == pytest.approx(
-        ((1 - 1 / edits) + (1 + spared**50) / 2) / 2, abs=1e-3
-    )
+    spared = (1 - 1 / (edits * (edits - 1))) ** 50
+    relevant, local = 1 - 1 / edits, (1 + spared) / 2
+    assert float(expected_quality(found, 0.0, 50)[60]) == pytest.approx((relevant + local) / 2, abs=1e-3)
 
 
 def test_what_may_bear_on_a_probe_is_no_false_alarm() -> None:
@@ -79,7 +78,7 @@ def test_what_may_bear_on_a_probe_is_no_false_alarm() -> None:
 
 
 def test_trust_saves_questions_in_strange_words_without_alarms_from_other_things() -> None:
-    """Other things come near in the thing stream, relevant questions in strange words are weak in the question stream."""
+    """Other things come near by the thing stream; relevant questions in strange words are weak by the other."""
     edits = 12
     thing = of_own(torch.full((edits,), 4.0), torch.full((edits,), -SURE), 1.2)
     question = torch.full_like(thing, SURE)
