@@ -4,30 +4,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from lightning.pytorch.callbacks import RichProgressBar
+from lightning.fabric.utilities import rank_zero_only
 from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 from torch import Tensor
 
 from ldke_pl.config import EditConfig, EditorConfig
-from ldke_pl.editors import Editor
-from ldke_pl.edits import Edit
-from ldke_pl.edits.artefact import Artefact, save_artefact
-from ldke_pl.edits.chunks import ChunkStore
-from ldke_pl.errors import LDKEError
 from ldke_pl.metrics.evaluator import Evaluator
 from ldke_pl.metrics.results import ProbeResult, write_results
 from ldke_pl.metrics.summary import SEQUENCE, flat_figures, summarise
-from ldke_pl.modules.editing import EditingModule, request_loader
 from ldke_pl.report.html import write_report
 from ldke_pl.report.tables import print_report
 from ldke_pl.router.base import Key
-from ldke_pl.router.store import describe, weights
 from ldke_pl.runtime import unfinished
 from ldke_pl.runtime.folder import write_metrics
+from ldke_pl.runtime.making import make_edits, save_edits, share_edits
 from ldke_pl.runtime.scoring import Method
-from ldke_pl.runtime.session import Costs, Session, Timed, choose_sites, prepare, prepared_editor
-from ldke_pl.runtime.trainer import build_trainer
+from ldke_pl.runtime.session import Costs, Session, prepare
 
 FLOOR = "no_edit"
 """The method that every table has: the model as it is."""
@@ -35,9 +28,11 @@ FLOOR = "no_edit"
 
 def run_edit(config: EditConfig) -> None:
     """Make and evaluate every edit with every method that the configuration names, and with none."""
-    console = Console()
+    console = Console(quiet=bool(getattr(rank_zero_only, "rank", 0)))
     config.editor.setdefault(FLOOR, EditorConfig(cls="ldke_pl.editors.no_edit.NoEdit", routing="none"))
-    session = prepare(config, console)
+    session = prepare(config, console, shared=True)
+    if not share_edits(session):
+        return
     evaluator = Evaluator(session.backbone, session.cases, config.run.protocols, config.run.batch_size)
     with console.status(f"asking the unedited model {len(evaluator.items)} questions"):
         evaluator.ask_base()
@@ -82,37 +77,6 @@ def run_method(
             save_edits(session, name, [edits[i] for i in session.joint()])
     with session.console.status(f"{name}: asking every probe under its edit"):
         return list(Method(session, evaluator, name, editor, seed, edits, relevance).rows()), costs
-
-
-def make_edits(
-    session: Session, name: str, settings: EditorConfig, seed: int, chunks: ChunkStore | None = None
-) -> tuple[Editor, list[Edit], Costs]:
-    """One method, all its edits with one seed, made by Lightning's predict loop, and what they cost."""
-    config = session.config
-    sites = Timed(choose_sites(session.backbone, settings, config.localizer, session.calibration, seed))
-    editor = prepared_editor(session, name, settings, sites)
-    module = EditingModule(editor, seed, chunks)
-    trainer = build_trainer(
-        config.trainer, session.folder, session.logger, inference_mode=False, callbacks=[RichProgressBar()]
-    )
-    session.console.print(f"{name}: {len(session.cases)} edits, seed {seed}")
-    try:
-        trainer.predict(module, request_loader(session.requests, settings.batch_size), return_predictions=False)
-    except LDKEError:
-        # What is finished is kept: with keys, so that the artefact can be used as it is.
-        keyed = zip(module.edits, session.router.keys(session.requests[: len(module.edits)]), strict=True)
-        save_edits(session, name, [replace(e, key=k) for e, k in keyed])
-        raise
-    stored = sum(e.n_bytes for e in module.edits)
-    return editor, module.edits, Costs(len(module.edits), module.made, module.seconds, sites.seconds, stored)
-
-
-def save_edits(session: Session, name: str, edits: Sequence[Edit]) -> None:
-    """Write the artefact of one method: ``edits/`` for the first, ``edits-<method>/`` for others."""
-    first = next((n for n, e in session.config.editor.items() if e.routing == "shared"), name)
-    folder = session.folder / ("edits" if name == first else f"edits-{name}")
-    artefact = Artefact(list(edits), describe(session.router), weights(session.router))
-    save_artefact(folder, session.backbone, artefact)
 
 
 def finish(session: Session, rows: Sequence[ProbeResult], agreement: float) -> None:

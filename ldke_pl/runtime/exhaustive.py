@@ -14,7 +14,7 @@ from ldke_pl.errors import ConfigError
 from ldke_pl.localize.controls import possible
 from ldke_pl.metrics.evaluator import Evaluator, Run
 from ldke_pl.metrics.grouping import split
-from ldke_pl.runtime.editing import make_edits
+from ldke_pl.runtime.making import make_edits
 from ldke_pl.runtime.session import Session
 
 METHOD = "ldke"

@@ -1,6 +1,5 @@
 """One run of ``edit.py``: what it loads and refuses before anything is computed, and what its methods cost."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
@@ -25,32 +24,16 @@ from ldke_pl.runtime.trainer import build_trainer
 
 
 @dataclass
-class Timed:
-    """A choice of sites that notes how long it took."""
-
-    sites: Sites
-    seconds: float = 0.0
-
-    def __call__(self, requests: Sequence[EditRequest]) -> list[tuple[str, ...]]:
-        start = time.perf_counter()
-        chosen = self.sites(requests)
-        self.seconds += time.perf_counter() - start
-        return chosen
-
-
-@dataclass
 class Costs:
     """What one method took, over all seeds.
 
     Args:
         edits: how many there are.
-        made: how many of them this run made, and did not take over from one that was cut off.
-        seconds, localize: what making those took, and choosing their sites.
+        seconds, localize: what making them took, and choosing their sites.
         stored: bytes of all edits.
     """
 
     edits: int = 0
-    made: int = 0
     seconds: float = 0.0
     localize: float = 0.0
     stored: int = 0
@@ -59,12 +42,11 @@ class Costs:
         return Costs(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
     def figures(self) -> dict[str, float]:
-        """Means per edit; times only where some were made."""
-        sizes = {"bytes_per_edit": self.stored / max(1, self.edits)}
-        if not self.made:
-            return sizes
+        """Means per edit."""
+        count = max(1, self.edits)
         return {
-            "seconds_per_edit": self.seconds / self.made, "seconds_localize": self.localize / self.made, **sizes
+            "seconds_per_edit": self.seconds / count, "seconds_localize": self.localize / count,
+            "bytes_per_edit": self.stored / count,
         }  # fmt: skip
 
 
@@ -107,10 +89,14 @@ class Session:
         return {f"{INDEX}_{n}": n - len(self.joint()) for n in sorted(self.config.run.index)}
 
 
-def prepare(config: EditConfig, console: Console) -> Session:
-    """Load everything and refuse what cannot work, before anything is computed."""
-    if config.trainer.devices * config.trainer.num_nodes > 1:
-        raise ConfigError("edit.py makes edits on one device.", "set trainer.devices=1 trainer.num_nodes=1")
+def prepare(config: EditConfig, console: Console, *, shared: bool = False) -> Session:
+    """Load everything and refuse what cannot work, before anything is computed.
+
+    Args:
+        shared: edits can be made on several devices.
+    """
+    if config.trainer.devices * config.trainer.num_nodes > 1 and not shared:
+        raise ConfigError("This makes edits on one device.", "set trainer.devices=1 trainer.num_nodes=1")
     folder, lock = open_run(config, "edit")
     logger = build_logger(config.logger, folder)
     trainer = build_trainer(config.trainer, folder, logger)

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lightning.fabric.utilities import rank_zero_only
+
 from ldke_pl.config import EditConfig
 from ldke_pl.edits.chunks import ChunkStore
 from ldke_pl.metrics.results import ProbeResult, read_results, write_results
@@ -44,10 +46,14 @@ class Part:
 
 
 def part(session: Session, name: str, seed: int) -> Part:
-    """What there is of a method: nothing, if the settings or the commit have changed since."""
+    """What there is of a method: nothing, if the settings or the commit have changed since.
+
+    The first of several processes sees to that, before any of them makes an edit.
+    """
     folder = session.folder / FOLDER / f"{name}-{seed}"
     identity = identity_of(session.config, name, session.commit)
-    if not (folder / IDENTITY).exists() or (folder / IDENTITY).read_text(encoding="utf-8") != identity:
+    known = (folder / IDENTITY).exists() and (folder / IDENTITY).read_text(encoding="utf-8") == identity
+    if not known and not getattr(rank_zero_only, "rank", 0):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         (folder / IDENTITY).write_text(identity, encoding="utf-8")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from commands import EDITING, Outcome, call_command, check_fault, run_command
+from commands import Outcome, call_command, run_command
 
 from ldke_pl import EditedModel, EditRequest
 from ldke_pl.config import CONF_DIR
@@ -292,8 +292,3 @@ def test_no_edit_is_always_a_method(tiny: list[str], tmp_path: Path) -> None:
     small = ["router=radius", "data.limit=1", "editor=ldke", "editor.ldke.steps=1", "run.protocols=[generate]"]
     assert call_command("edit", [*tiny, *small]).status == 0
     assert "no_edit" in json.loads((tmp_path / "run" / "metrics.json").read_text())["methods"]
-
-
-def test_edits_on_several_devices_are_refused(tiny: list[str]) -> None:
-    outcome = call_command("edit", [*tiny, *EDITING, "trainer.accelerator=cpu", "trainer.devices=2"])
-    check_fault(outcome, "one device", "trainer.devices=1")
