@@ -8,7 +8,8 @@ from ldke_pl.bench.subjects import atlas, atlas_cases, editor_config
 from ldke_pl.bench.timing import Result, side_by_side
 from ldke_pl.editors.ldke import LDKE
 from ldke_pl.errors import ModelError
-from ldke_pl.metrics.evaluator import Answers, Evaluator
+from ldke_pl.metrics.answers import Answers
+from ldke_pl.metrics.evaluator import Evaluator
 
 EDITS, PROBES = 100, 12
 

@@ -1,6 +1,6 @@
 """Cases and pictures: the typed records, the readers of annotation files, the image loader."""
 
-from ldke_pl.data.images import image_key, load_image
+from ldke_pl.data.images import content_digest, image_key, load_image
 from ldke_pl.data.leakage import Leakage, Overlap, clean_evaluation, clean_training, find_leakage
 from ldke_pl.data.readers import (
     READERS,
@@ -42,6 +42,7 @@ __all__ = [
     "case_images",
     "clean_evaluation",
     "clean_training",
+    "content_digest",
     "find_annotations",
     "find_leakage",
     "image_key",

@@ -1,8 +1,9 @@
 """Open one picture, or say which case and file are at fault."""
 
+import hashlib
 import io
 import struct
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 
 from PIL import Image
@@ -68,6 +69,18 @@ def image_file(source: ImageSource, *, case_id: str = "") -> tuple[bytes, str]:
 def image_key(source: ImageSource | None) -> Hashable:
     """What to look a picture up by. A picture in memory cannot be hashed, and is itself and no other."""
     return id(source) if isinstance(source, Image.Image) else source
+
+
+def content_digest(asked: Iterable[tuple[ImageSource | None, str]]) -> str:
+    """A digest of pictures' pixels and texts, in order; each picture is opened once."""
+    digest = hashlib.sha256()
+    pictures: dict[Hashable, str] = {None: ""}
+    for image, text in asked:
+        key = image_key(image)
+        if image is not None and key not in pictures:
+            pictures[key] = hashlib.sha256(load_image(image).tobytes()).hexdigest()
+        digest.update(f"|{pictures[key]}|{text}".encode())
+    return digest.hexdigest()
 
 
 def _missing(source: ImageSource, case_id: str) -> DataError:

@@ -7,7 +7,8 @@ what the edited model gives (a base row is bit-equal to the base on the same bat
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,8 +17,9 @@ from torch import Tensor
 from ldke_pl.backbone import Backbone
 from ldke_pl.backbone.forward import greedy_answers
 from ldke_pl.backbone.prompts import prompt_ends
-from ldke_pl.data import EditCase, ImageSource, Probe, Question, scored_together
+from ldke_pl.data import EditCase, ImageSource, Question, scored_together
 from ldke_pl.edits import Edit, applied
+from ldke_pl.metrics.answers import Answers, Forced, Item, answers_key, load_answers, save_answers
 from ldke_pl.metrics.functional import exact_match, token_accuracy, top1_agreement, topk_agreement, topk_ids
 from ldke_pl.metrics.grouping import split
 from ldke_pl.metrics.results import BASE, ProbeResult
@@ -25,8 +27,6 @@ from ldke_pl.router import Gate, Key, best
 
 TOP_K = {True: 10, False: 1}
 """The ``vlkeb`` protocol compares ten ids per position where there is a picture and one where there is none."""
-
-Item = tuple[EditCase, Probe]
 
 
 @dataclass(frozen=True)
@@ -36,24 +36,6 @@ class Run:
     method: str
     mode: str
     seed: int
-
-
-@dataclass
-class _Forced:
-    """Teacher-forced predictions of one batch of items: top ids (batch, seq, 10), labels and mask (batch, seq)."""
-
-    items: list[int]
-    ids: Tensor
-    labels: Tensor
-    attention: Tensor
-
-
-@dataclass
-class Answers:
-    """What some model said to every item: text per item, and teacher-forced predictions by batch."""
-
-    texts: dict[int, str] = field(default_factory=dict)
-    forced: list[_Forced] = field(default_factory=list)
 
 
 class Evaluator:
@@ -71,17 +53,29 @@ class Evaluator:
         self.backbone, self.cases, self.protocols, self.batch_size = backbone, cases, protocols, batch_size
         self.items: list[Item] = [(case, probe) for case in cases for probe in case.probes]
         self._own = [i for i, case in enumerate(cases) for _ in case.probes]
-        self._ceilings: dict[int, float] = {}
         self.before = Answers()
 
-    def ask_base(self) -> None:
-        """Ask the unedited model everything, ceilings included. Call before the first edit is made."""
-        with torch.no_grad():
-            self.before = self._answers(range(len(self.items)), None)
-            asked = [i for i, (_, probe) in enumerate(self.items) if probe.ceiling is not None]
-            questions = [probe.ceiling for _, probe in self.items if probe.ceiling is not None]
-            for place, text in zip(asked, self._generate(questions, None), strict=True):
-                self._ceilings[place] = exact_match(text, self.items[place][1].expected or "")
+    def ask_base(self, cache: Path | None = None) -> None:
+        """Ask the unedited model everything, ceilings included. Call before the first edit is made.
+
+        Args:
+            cache: folder in which its answers are kept for later runs; None to ask anew.
+        """
+        settings = {"protocols": self.protocols, "batch_size": self.batch_size}
+        path = cache / f"answers-{answers_key(self.backbone, self.items, settings)}.safetensors" if cache else None
+        kept = load_answers(path) if path else None
+        self.before = kept or self._asked_base()
+        if path and not kept:
+            save_answers(path, self.before)
+
+    @torch.no_grad()
+    def _asked_base(self) -> Answers:
+        answers = self._answers(range(len(self.items)), None)
+        asked = [i for i, (_, probe) in enumerate(self.items) if probe.ceiling is not None]
+        questions = [probe.ceiling for _, probe in self.items if probe.ceiling is not None]
+        for place, text in zip(asked, self._generate(questions, None), strict=True):
+            answers.ceilings[place] = exact_match(text, self.items[place][1].expected or "")
+        return answers
 
     def self_agreement(self, sample: int = 256) -> float:
         """Share of answers that the base repeats when asked in batches of another size."""
@@ -241,7 +235,7 @@ class Evaluator:
         return applied(self.backbone, [e.deltas for e in edits], rows, pictures.numbered(rows), pictures.sizes, ends)
 
     @torch.no_grad()
-    def _force(self, batch: list[int], edits: Mapping[int, Edit] | None) -> _Forced:
+    def _force(self, batch: list[int], edits: Mapping[int, Edit] | None) -> Forced:
         questions = [self._question(i) for i in batch]
         told = [self.items[i][1].expected or self.before.texts.get(i) or "?" for i in batch]
         plain, labels = self.backbone.prompts.encode_answers(questions, told)
@@ -255,7 +249,7 @@ class Evaluator:
             ids = topk_ids(self.backbone(**inputs, use_cache=False).logits, max(TOP_K.values())).cpu()
         if inputs is not plain:
             ids = _ends_aligned(ids, inputs["attention_mask"].cpu(), plain["attention_mask"].cpu())
-        return _Forced(batch, ids, labels, plain["attention_mask"].cpu())
+        return Forced(batch, ids, labels, plain["attention_mask"].cpu())
 
     def _scores(self, protocol: str, after: Answers) -> dict[int, float]:
         """Score of every item that ``after`` answered: 1 is right, or unchanged."""
@@ -291,12 +285,12 @@ class Evaluator:
             case_id=case.case_id, group=case.group, entity=case.entity, edit_relation=case.relation,
             kind=probe.kind.value, relation=probe.relation, image=_name(probe.image), prompt=probe.prompt,
             expected=before if probe.kind.is_locality else probe.expected or "",
-            before=before, ceiling=self._ceilings.get(i), relevant=not probe.kind.is_locality,
+            before=before, ceiling=self.before.ceilings.get(i), relevant=not probe.kind.is_locality,
             edit_id=own.edit_id, sites="+".join(own.sites), **scored,
         )  # fmt: skip
 
 
-def _aligned(batch: _Forced, before: Mapping[int, tuple[_Forced, int]]) -> Tensor:
+def _aligned(batch: Forced, before: Mapping[int, tuple[Forced, int]]) -> Tensor:
     """The unedited predictions of a batch's items, padded as the batch is."""
     length = batch.ids.shape[1]
     rows = []

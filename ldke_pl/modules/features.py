@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.utils.data import DataLoader
 
-from ldke_pl.data import EditRequest, ImageSource, Question, image_key, load_image
+from ldke_pl.data import EditRequest, ImageSource, Question, content_digest, image_key
 from ldke_pl.errors import ConfigError
 from ldke_pl.router import FeatureReader, Features
 from ldke_pl.router.features import MAX_TOKENS
@@ -161,14 +161,8 @@ def _loader(items: Sequence[Any], batch_size: int) -> DataLoader[Any]:
 
 def _content_key(reader: FeatureReader, requests: Sequence[EditRequest], questions: Sequence[Question]) -> str:
     base = reader.backbone.fingerprint(reader.layers[-1])
-    digest = hashlib.sha256(f"{base}{reader.layers}{reader.naming}{MAX_TOKENS}".encode())
-    pictures: dict[Hashable, str] = {None: ""}
-    for image, text in _texts(requests, questions):
-        key = image_key(image)
-        if image is not None and key not in pictures:
-            pictures[key] = hashlib.sha256(load_image(image).tobytes()).hexdigest()
-        digest.update(f"|{pictures[key]}|{text}".encode())
-    return digest.hexdigest()[:24]
+    read = f"{base}{reader.layers}{reader.naming}{MAX_TOKENS}{content_digest(_texts(requests, questions))}"
+    return hashlib.sha256(read.encode()).hexdigest()[:24]
 
 
 def _texts(requests: Sequence[EditRequest], questions: Sequence[Question]) -> Iterator[tuple[ImageSource | None, str]]:

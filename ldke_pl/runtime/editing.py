@@ -35,7 +35,7 @@ def run_edit(config: EditConfig) -> None:
         return
     evaluator = Evaluator(session.backbone, session.cases, config.run.protocols, config.run.batch_size)
     with console.status(f"asking the unedited model {len(evaluator.items)} questions"):
-        evaluator.ask_base()
+        evaluator.ask_base(session.folder.parent / "cache")
         agreement = evaluator.self_agreement()
         keys = session.router.keys([*session.requests, *session.distractors])
         relevance = evaluator.relevance(session.router, keys)

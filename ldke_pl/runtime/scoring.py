@@ -9,7 +9,8 @@ from torch import Tensor
 from ldke_pl.data import EditRequest
 from ldke_pl.editors import Editor, GatedEditor, JointEditor, SequentialEditor
 from ldke_pl.edits import Edit
-from ldke_pl.metrics.evaluator import Answers, Evaluator, Run
+from ldke_pl.metrics.answers import Answers
+from ldke_pl.metrics.evaluator import Evaluator, Run
 from ldke_pl.metrics.results import ProbeResult
 from ldke_pl.metrics.summary import SEQUENCE
 from ldke_pl.runtime.session import Session

@@ -8,7 +8,8 @@ from ldke_pl import EditedModel
 from ldke_pl.config import DataConfig
 from ldke_pl.data import EditCase, Probe
 from ldke_pl.edits import Edit
-from ldke_pl.metrics.evaluator import Answers, Evaluator, Run
+from ldke_pl.metrics.answers import Answers
+from ldke_pl.metrics.evaluator import Evaluator, Run
 from ldke_pl.metrics.summary import summarise
 from ldke_pl.runtime.data import load_cases, sampled
 
