@@ -54,7 +54,7 @@ class Answers:
 
 def save_answers(path: Path, answers: Answers) -> None:
     """Write answers, whole or not at all; a folder that cannot be written costs the next run its time and no more."""
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for number, batch in enumerate(answers.forced):
         parts = {"items": torch.tensor(batch.items), "ids": batch.ids, "labels": batch.labels, "mask": batch.attention}
         tensors |= {f"{number}|{name}": value.contiguous() for name, value in parts.items()}
