@@ -8,7 +8,7 @@ import inspect
 import sys
 from collections.abc import Sequence
 
-from ldke_pl.bench import editing, evaluation, localization, routing, storage
+from ldke_pl.bench import editing, evaluation, lifelong, localization, routing, storage
 from ldke_pl.bench.timing import Benchmark, Result
 from ldke_pl.cli import exit_status
 from ldke_pl.data.readers.fields import did_you_mean
@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "evaluation": evaluation.evaluation,
     "generation": routing.generation,
     "decision": routing.decision,
+    "lifelong": lifelong.lifelong,
     "storage": storage.storage,
 }
 

@@ -4,21 +4,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
-import torch
-
 from ldke_pl.backbone.load import ATLAS_ROUTER
+from ldke_pl.bench.keys import made_up
 from ldke_pl.bench.subjects import atlas, atlas_cases, editor_config
 from ldke_pl.bench.timing import Result, seconds, side_by_side
 from ldke_pl.data import Question
 from ldke_pl.edited import EditedModel
 from ldke_pl.editors.ldke import LDKE
 from ldke_pl.errors import ModelError
-from ldke_pl.router import Key, KeyIndex, Router, load_router
+from ldke_pl.router import KeyIndex, load_router
 
 SIZES = (1, 1_000, 10_000, 100_000)
-CHUNK = 10_000
-NOISE = 0.7
-"""How far a made-up key lies from a real one: as noise of this share of its length, part by part."""
 
 
 def generation() -> Iterator[Result]:
@@ -27,7 +23,7 @@ def generation() -> Iterator[Result]:
     prompts, settings = edited.backbone.prompts, {"do_sample": False, "max_new_tokens": 32, "min_new_tokens": 32}
     ((first, real),) = edited.edits.items()
     for size in SIZES:
-        for keys in _made_up(edited.router, len(edited.edits), size):
+        for keys in made_up(edited.router, len(edited.edits), size):
             edited.put([replace(real, edit_id=name, key=key) for name, key in keys.items()])
         for rows, target in ((1, 1.10), (16, 1.15)):
             questions = [Question(c.request.image, c.request.prompt) for c in atlas_cases()[:rows]]
@@ -46,7 +42,7 @@ def decision() -> Iterator[Result]:
     asked = [index.router.reader.questions([q]) for q in questions]
     taken: dict[int, list[float]] = {}
     for size in (50_000, 100_000, 200_000):
-        for keys in _made_up(index.router, len(index), size):
+        for keys in made_up(index.router, len(index), size):
             index.add([*keys], [*keys.values()])
         each = [seconds(partial(index.best, query)) for _ in range(2) for query in asked]
         taken[size] = [1000 * t for t in each[len(asked) :]]
@@ -63,22 +59,3 @@ def _edited() -> EditedModel:
     edited = EditedModel(atlas(), load_router(atlas(), ATLAS_ROUTER), editor)
     edited.edit([case.request])
     return edited
-
-
-def _made_up(router: Router, first: int, end: int) -> Iterator[dict[str, Key]]:
-    """Names and keys from number ``first`` to ``end``, in chunks: each a real key of another case, with noise."""
-    real = router.keys([case.request for case in atlas_cases()[1:65]]) if first < end else []
-    generator = torch.Generator().manual_seed(end)
-    for start in range(first, end, CHUNK):
-        numbers = range(start, min(start + CHUNK, end))
-        yield {f"made up {i}": _noisy(real[i % len(real)], generator) for i in numbers}
-
-
-def _noisy(key: Key, generator: torch.Generator) -> Key:
-    found = {}
-    for name, value in key.items():
-        there = value.float().norm(dim=-1, keepdim=True)
-        noise = torch.randn(value.shape, generator=generator) / value.shape[-1] ** 0.5
-        moved = torch.nn.functional.normalize(value.float() + NOISE * noise, dim=-1) * there
-        found[name] = value if name in ("seen", "gate") else moved.to(value.dtype)
-    return found
