@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 from commands import ROOT, Outcome, call_command
 from safetensors.torch import load_file
 from test_peers import METHODS, TRAINED
@@ -152,3 +154,30 @@ def test_a_killed_run_leaves_what_a_whole_one_does(
         again, whole = (load_file(tmp_path / which / "edits" / name) for which in ("killed", "whole"))
         assert again.keys() == whole.keys()
         assert all((again[key] == whole[key]).all() for key in whole)
+
+
+@pytest.mark.slow
+def test_ten_kills_at_random_moments_change_nothing(run: Run, tmp_path: Path) -> None:
+    """200 edits in chunks of five; every attempt but the last is killed, most while edits are being made."""
+    many = ["data.limit=200", "editor=[ldke]", "editor.ldke.batch_size=5", "run.protocols=[generate]"]
+    assert run(tmp_path / "whole", *many).status == 0
+    saved = (tmp_path / "whole" / "config.yaml").read_text(encoding="utf-8").replace("whole", "killed")
+    (tmp_path / "again.yaml").write_text(saved, encoding="utf-8")
+    command = [sys.executable, "edit.py", f"config={tmp_path / 'again.yaml'}"]
+    moments, places = random.Random(0), tmp_path / "killed" / unfinished.FOLDER / "ldke-0"
+    made = []
+    for _ in range(10):
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        known = len(list(places.glob("chunk-*")))
+        while process.poll() is None and len(list(places.glob("chunk-*"))) == known:
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, 1))
+        process.kill()
+        process.wait()
+        made.append(len(list(places.glob("chunk-*"))))
+    assert made == sorted(made) and made[0] > 0 and not (tmp_path / "killed" / "metrics.json").exists()
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
+    assert results(tmp_path / "killed") == results(tmp_path / "whole")
+    again, whole = (load_file(tmp_path / which / "edits" / "edits.safetensors") for which in ("killed", "whole"))
+    assert again.keys() == whole.keys()
+    assert all(torch.allclose(again[key], whole[key]) for key in whole)
