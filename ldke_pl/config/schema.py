@@ -131,6 +131,7 @@ class RouterConfig:
         "both", help="what is compared: thing and question, or one alone", choices=("both", "thing", "question")
     )
     width: int = field(128, help="hidden size of the pair head", ge=1)
+    kept: int = field(256, help="numbers kept of a layer's state in a key, a multiple of 4; wider are projected", ge=4)
     cohort: int = field(36, help="pictures of training edits that every match is compared with", ge=1)
     things: int = field(100, help="things that an index's edits are about, as the threshold is calibrated for", ge=1)
     lr: float = field(2e-3, help="learning rate", gt=0)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ldke_pl.router.classifier import both
+from ldke_pl.router.similarities import both
 
 TRUSTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 """Values that are tried for how much more the question stream is trusted than as it was trained."""

@@ -15,41 +15,27 @@ from torch import Tensor, nn
 
 from ldke_pl.data import EditRequest
 from ldke_pl.router.base import Key, stacked, unstacked
+from ldke_pl.router.directions import principal_directions
 from ldke_pl.router.features import MAX_TOKENS, FeatureReader, Features
-
-GROUPS = 4
-"""The similarity of two pooled states is given to the head as this many partial cosines per layer."""
+from ldke_pl.router.similarities import (
+    COHORT,
+    GROUPS,
+    LATE,
+    LEVELLED,
+    NAMED,
+    NEAREST,
+    POOLED,
+    both,
+    is_there,
+    late_interaction,
+    level,
+    named,
+    similarities,
+    spread,
+)
 
 GATE = 2
 """Size of what is seen of an edit's question, and of a query's, by itself: enough for what kind it is."""
-
-POOLED = {
-    "thing": (("image", "image"), ("text", "image")),
-    "question": (("text", "text"), ("last", "last"), ("text", "target")),
-}
-"""Stream -> which pooled states of a query are compared with which of an edit."""
-
-LATE = {
-    "thing": (
-        ("image_tokens", "image_tokens"),
-        ("text_tokens", "image_tokens"),
-        ("image_tokens", "text_tokens"),
-        ("text_tokens", "name_tokens"),
-    ),
-    "question": (("text_tokens", "text_tokens"), ("text_tokens", "target_tokens")),
-}
-"""Stream -> which states of a query are compared with which of an edit token by token."""
-
-NAMED = 4
-"""How many numbers tell the question stream how a query in words matches an edit's question asked in words."""
-
-COHORT = ("image_tokens", "name_tokens")
-"""States of an edit that a query's match with is also given less its level among those of a cohort."""
-
-LEVELLED = tuple((query, edit) for query, edit in LATE["thing"] if edit in COHORT)
-
-NEAREST = 5
-"""How many of the cohort, those most like the query, its level is the mean of; where there are fewer, with zeros."""
 
 
 class PairClassifier(nn.Module):
@@ -70,6 +56,8 @@ class PairClassifier(nn.Module):
         cohort: how many things the cohort has.
         dropout: fraction of features dropped in training, before what is learned from them.
         streams: what is judged: "both", or "thing" or "question" alone, to show what the other adds.
+        kept: numbers kept of each layer's state, projected on the directions in which training queries differ most,
+            so that the keys of wide models stay small; None for all.
 
     Attributes:
         trust: added to the question stream's logit where both are judged; calibration sets it, training does not.
@@ -87,16 +75,20 @@ class PairClassifier(nn.Module):
         cohort: int = 36,
         dropout: float = 0.1,
         streams: str = "both",
+        kept: int | None = None,
     ) -> None:
         super().__init__()
         self.shape: dict[str, Any] = {
             "features": features, "layers": layers, "width": width, "cohort": cohort, "dropout": dropout,
-            "streams": streams,
+            "streams": streams, "kept": kept,
         }  # fmt: skip
         self.layers, self.streams = layers, streams
         self.trust = 0.0
         for name in ("image", "text", "last"):
             self.register_buffer(f"centre_{name}", torch.zeros(features))
+        if kept is not None:
+            for name in ("image", "text"):
+                self.register_buffer(f"basis_{name}", torch.zeros(layers, features // layers, kept))
         for name in COHORT:
             self.register_buffer(f"cohort_{name}", torch.zeros(cohort, MAX_TOKENS[name], features // layers))
 
@@ -118,6 +110,20 @@ class PairClassifier(nn.Module):
         self.centre_image.copy_(queries["image"][pictured].mean(0) if pictured.any() else queries["image"].mean(0))
         self.centre_text.copy_(queries["text"].mean(0))
         self.centre_last.copy_(queries["last"].mean(0))
+        if self.shape["kept"] is not None:
+            self._fit_bases(queries)
+
+    def _fit_bases(self, queries: Features) -> None:
+        """Directions of pooled states, but for the highest layer, whose states are compared token by token as well."""
+        for name, centre in (("image", self.centre_image), ("text", self.centre_text)):
+            basis = self.get_buffer(f"basis_{name}")
+            states = queries[name][is_there(queries[name])]
+            pooled = torch.unflatten(states - centre, -1, (self.layers, -1))
+            for layer, directions in enumerate(basis):
+                directions.copy_(principal_directions(pooled[:, layer], directions.shape[1]))
+            tokens = queries[f"{name}_tokens"].flatten(0, 1)
+            tokens = tokens[is_there(tokens)] - centre[-basis.shape[1] :]
+            basis[-1] = principal_directions(tokens, basis.shape[2])
 
     @property
     def cohort(self) -> Features:
@@ -143,14 +149,13 @@ class PairClassifier(nn.Module):
             known: which of the cohort are what a query is about, (queries, cohort) bool; these are left out.
         """
         gate = self.query_gate(torch.cat([queries["text"], queries["last"]], -1))
-        found = self._directions(queries) | {"gate": gate}
-        cohort, centres = cohort or self.cohort, self._centres()
-        things = {n: self._token_directions(cohort[n], centres[n.removesuffix("_tokens")]) for n in COHORT}
+        found, cohort = self._directions(queries) | {"gate": gate}, cohort or self.cohort
+        things = {name: self._token_directions(name.removesuffix("_tokens"), cohort[name]) for name in COHORT}
         for query, edit in LEVELLED:
             matches = late_interaction(found[query], things[edit])
             if known is not None:
                 matches = matches.masked_fill(known[..., None], 0)
-            found[_level(query, edit)] = matches.topk(min(NEAREST, matches.shape[1]), 1).values.sum(1) / NEAREST
+            found[level(query, edit)] = matches.topk(min(NEAREST, matches.shape[1]), 1).values.sum(1) / NEAREST
         return found
 
     def forward(self, queries: Features, edits: Features) -> Tensor:
@@ -168,10 +173,10 @@ class PairClassifier(nn.Module):
     def judged(self, queries: Features, edits: Features) -> tuple[Tensor, Tensor]:
         """The same of each stream by itself: is it the edit's thing, and a question that the edit's touches?"""
         shape = torch.Size((len(queries["seen"]), edits["seen"].shape[-2]))
-        alone = [_spread(queries["seen"][:, None], shape), _spread(edits["seen"], shape)]
-        same_thing: Tensor = self.thing(_similarities("thing", queries, edits), alone)
-        alone += [_spread(queries["gate"][:, None], shape), _spread(edits["gate"], shape)]
-        similar = torch.cat([_similarities("question", queries, edits), _named(queries, edits)], -1)
+        alone = [spread(queries["seen"][:, None], shape), spread(edits["seen"], shape)]
+        same_thing: Tensor = self.thing(similarities("thing", queries, edits), alone)
+        alone += [spread(queries["gate"][:, None], shape), spread(edits["gate"], shape)]
+        similar = torch.cat([similarities("question", queries, edits), named(queries, edits)], -1)
         touched: Tensor = self.question(similar, alone)
         return same_thing, touched
 
@@ -180,10 +185,13 @@ class PairClassifier(nn.Module):
         found = {"seen": features["seen"]}
         for name, centre in self._centres().items():
             if name in features:
-                parts = torch.unflatten(features[name] - centre, -1, (self.layers * GROUPS, -1))
+                states = torch.unflatten(features[name] - centre, -1, (self.layers, -1))
+                if self.shape["kept"] is not None:
+                    states = torch.einsum("nlw,lwk->nlk", states, self._basis(name))
+                parts = torch.unflatten(states.flatten(1), -1, (self.layers * GROUPS, -1))
                 found[name] = nn.functional.normalize(parts, dim=-1)
             if f"{name}_tokens" in features:
-                found[f"{name}_tokens"] = self._token_directions(features[f"{name}_tokens"], centre)
+                found[f"{name}_tokens"] = self._token_directions(name, features[f"{name}_tokens"])
         found["image"] = found["image"] * features["seen"][..., None]
         return found
 
@@ -191,8 +199,14 @@ class PairClassifier(nn.Module):
         words = dict.fromkeys(("text", "target", "name", "named"), self.centre_text)
         return words | {"image": self.centre_image, "last": self.centre_last}
 
-    def _token_directions(self, states: Tensor, centre: Tensor) -> Tensor:
-        return nn.functional.normalize(states - centre[-states.shape[-1] :], dim=-1) * _there(states)[..., None]
+    def _basis(self, name: str) -> Tensor:
+        return self.get_buffer("basis_image" if name == "image" else "basis_text")
+
+    def _token_directions(self, name: str, states: Tensor) -> Tensor:
+        moved = states - self._centres()[name][-states.shape[-1] :]
+        if self.shape["kept"] is not None:
+            moved = moved @ self._basis(name)[-1]
+        return nn.functional.normalize(moved, dim=-1) * is_there(states)[..., None]
 
 
 class _Judge(nn.Module):
@@ -210,81 +224,6 @@ class _Judge(nn.Module):
         scaled = self.scale(similar.flatten(0, 1)).reshape(similar.shape)
         logits: Tensor = self.head(torch.cat([scaled, *alone], -1)).squeeze(-1)
         return logits
-
-
-def _similarities(stream: str, queries: Features, edits: Features) -> Tensor:
-    """All that one stream compares, (queries, edits, similarities)."""
-    similar = [torch.einsum(f"qgd,{_own(edits[e], 3)}egd->qeg", queries[q], edits[e]) for q, e in POOLED[stream]]
-    for q, e in LATE[stream]:
-        similar.append(late_interaction(queries[q], edits[e]))
-        if (q, e) in LEVELLED:
-            similar.append(similar[-1] - queries[_level(q, e)].unsqueeze(1))
-    return torch.cat(similar, -1)
-
-
-def _level(query: str, edit: str) -> str:
-    return f"{query} of {edit}"
-
-
-def _named(queries: Features, edits: Features) -> Tensor:
-    """How queries match edits' questions asked in words, both ways, (queries, edits, NAMED). Ours.
-
-    Both are then text about a thing that is named, and "this country" in the edit's question is bound to the name. How
-    well the query's tokens are matched tells words too many from words that are missing. 0 for queries with a picture.
-    """
-    asked, known = queries["text_tokens"], edits["named_tokens"]
-    matches = _cosines(asked, known)
-    forth = _matched(matches.amax(-1), _there(known))
-    back = _matched(matches.amax(-2), _there(asked)[:, None])
-    return torch.cat([forth, back], -1) * (1 - queries["seen"]).unsqueeze(1)
-
-
-def both(first: Tensor, second: Tensor) -> Tensor:
-    """The logit of two independent events happening together, from the logit of each."""
-    return -torch.logsumexp(torch.stack([-first, -second, -first - second]), 0)
-
-
-def late_interaction(asked: Tensor, known: Tensor) -> Tensor:
-    """How well the known tokens are matched by the asked: on average, and the one that is matched worst.
-
-    The average is MaxSim of ColBERT (Khattab and Zaharia, 2020); the worst tells questions apart that share all words
-    but the one that matters. Both are 0 where either side has no token.
-
-    Args:
-        asked: (queries, tokens, width), unit vectors or zeros.
-        known: (edits, tokens, width), or (queries, edits, tokens, width), the same.
-
-    Returns:
-        (queries, edits, 2).
-    """
-    return _matched(_cosines(asked, known).amax(-1), _there(known))
-
-
-def _cosines(asked: Tensor, known: Tensor) -> Tensor:
-    """(queries, edits, known tokens, asked tokens)."""
-    return torch.einsum(f"qtd,{_own(known, 3)}epd->qept", asked, known)
-
-
-def _matched(best: Tensor, there: Tensor) -> Tensor:
-    """Mean and worst of each token's best match, (..., tokens), over the tokens that are there."""
-    # A token that is not there has cosine 0 with everything; what is less alike than that counts as much.
-    best = best.clamp_min(0)
-    mean = best.sum(-1) / there.sum(-1).clamp_min(1)
-    worst = best.masked_fill(~there, 1).amin(-1) * there.any(-1)
-    return torch.stack([mean, worst], -1)
-
-
-def _there(tokens: Tensor) -> Tensor:
-    return tokens.abs().sum(-1) > 0
-
-
-def _own(edits: Tensor, dims: int) -> str:
-    """The letter of a leading dimension that edits have if they are a query's own."""
-    return "q" if edits.ndim > dims else ""
-
-
-def _spread(values: Tensor, shape: torch.Size) -> Tensor:
-    return values.expand(*shape, -1)
 
 
 class ClassifierRouter:
@@ -331,7 +270,7 @@ class ClassifierRouter:
     def key_views(self, keys: Features) -> Features:
         """An edit with a picture is known by that and by the name of what it shows, others by their words."""
         named, worded, pictured = (keys[f"{name}_tokens"].float() for name in ("name", "text", "image"))
-        names = torch.where(_there(named).any(1)[:, None], _mean(named), _mean(pictured))
+        names = torch.where(is_there(named).any(1)[:, None], _mean(named), _mean(pictured))
         told = _mean(worded) * (1 - keys["seen"])
         return {"picture": keys["image"].flatten(1).float(), "name": names, "told": told}
 
@@ -344,7 +283,7 @@ class ClassifierRouter:
 
 def _trimmed(queries: Features) -> Features:
     """Without tokens that no query has."""
-    longest = {n: max(1, int(_there(v).any(0).sum())) for n, v in queries.items() if n.endswith("_tokens")}
+    longest = {n: max(1, int(is_there(v).any(0).sum())) for n, v in queries.items() if n.endswith("_tokens")}
     return {n: v[:, : longest[n]] if n in longest else v for n, v in queries.items()}
 
 

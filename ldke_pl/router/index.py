@@ -11,17 +11,16 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from ldke_pl.router.base import Key, Router
+from ldke_pl.router.directions import ROWS, principal_directions
 from ldke_pl.router.features import Features
 from ldke_pl.router.nearest import Nearest, grown
+from ldke_pl.router.similarities import is_there
 
 ALL = 64
 """Up to so many keys, every one is compared with every query."""
 
 WIDTH = 64
 """Numbers by which the coarse search knows a key."""
-
-FIT = 20_000
-"""Most keys that the directions of a projection are fitted on."""
 
 QUERIES = 8
 """Queries whose candidates are gathered at a time."""
@@ -74,7 +73,7 @@ class KeyIndex:
             held = self._parts.get(part, new[:0])
             if part.endswith("_tokens"):  # room is kept for as many as the longest key has
                 known = held.shape[1] if len(held) else 1
-                longest = max(known, int(_there(new).any(0).sum()))
+                longest = max(known, int(is_there(new).any(0).sum()))
                 new, held = _of_length(new, longest), _of_length(held, longest)
             self._parts[part] = grown(held, room)
             self._parts[part][slots] = new
@@ -155,9 +154,9 @@ class KeyIndex:
     def _fitted(self, name: str) -> "_Space":
         """A space of all keys in force, its projection fitted on them: done anew whenever they have doubled."""
         slots = self._in_force.nonzero().squeeze(1)
-        chosen = slots[:: max(1, len(slots) // FIT)]
+        chosen = slots[:: max(1, len(slots) // ROWS)]
         space = _Space(self.router.key_views(self._cut(chosen))[name], len(slots))
-        for part in torch.split(slots, FIT):
+        for part in torch.split(slots, ROWS):
             space.put(part, self.router.key_views(self._cut(part))[name])
         return space
 
@@ -175,25 +174,20 @@ class _Space:
 
     def __init__(self, views: Tensor, fitted: int) -> None:
         self.fitted = fitted
-        views = views[_there(views)]
+        views = views[is_there(views)]
         self.centre = views.mean(0) if len(views) else views.new_zeros(views.shape[1])
-        width = min(WIDTH, views.shape[1], max(1, len(views)))
-        self.directions = views.new_zeros(views.shape[1], width)
-        if len(views):
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
-                _, _, self.directions = torch.pca_lowrank(views - self.centre, q=width, center=False)
-        self.nearest = Nearest(width)
+        self.directions = principal_directions(views - self.centre, min(WIDTH, views.shape[1]))
+        self.nearest = Nearest(self.directions.shape[1])
 
     def put(self, slots: Tensor, views: Tensor) -> None:
         """Keys that have a view here can be found from now on."""
-        there = _there(views)
+        there = is_there(views)
         if there.any():
             self.nearest.put(slots[there], self._projected(views[there]))
 
     def search(self, views: Tensor) -> Tensor:
         """Slots for one query's views, (vectors, width), as :meth:`Nearest.search` gives them."""
-        return self.nearest.search(self._projected(views[_there(views)]))
+        return self.nearest.search(self._projected(views[is_there(views)]))
 
     def _projected(self, views: Tensor) -> Tensor:
         return nn.functional.normalize((views - self.centre) @ self.directions, dim=-1)
@@ -202,10 +196,6 @@ class _Space:
 def _of_length(tokens: Tensor, length: int) -> Tensor:
     """Keys' tokens, (keys, tokens, width), cut or filled with zeros."""
     return nn.functional.pad(tokens[:, :length], (0, 0, 0, max(0, length - tokens.shape[1])))
-
-
-def _there(views: Tensor) -> Tensor:
-    return views.abs().sum(-1) > 0
 
 
 class _Kept(Mapping[str, Tensor]):

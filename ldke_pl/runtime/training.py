@@ -102,7 +102,7 @@ def fit(config: TrainConfig, table: PairTable, features: int, layers: int, folde
     r = config.router
     shape = {
         "features": features, "layers": layers, "width": r.width, "cohort": r.cohort, "dropout": r.dropout,
-        "streams": r.streams,
+        "streams": r.streams, "kept": r.kept if features // layers > r.kept else None,
     }  # fmt: skip
     module = RouterModule(table, shape, r.lr, r.weight_decay, r.steps)
     trainer = build_trainer(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ldke_pl.modules.calibration import THRESHOLDS, Judgements, calibrated, expected_quality
-from ldke_pl.router.classifier import both
+from ldke_pl.router.similarities import both
 
 SURE = 20.0
 

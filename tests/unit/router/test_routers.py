@@ -23,7 +23,7 @@ from ldke_pl.router import (
     save_router,
 )
 from ldke_pl.router.base import stacked, unstacked
-from ldke_pl.router.classifier import _named, both, late_interaction
+from ldke_pl.router.similarities import both, late_interaction, named
 
 ASKED = "Which country is this?"
 
@@ -96,7 +96,7 @@ def test_an_edit_asked_in_words_is_compared_both_ways_with_queries_in_words() ->
     asked, known = unit_tokens(1, 5, 4), unit_tokens(2, 4, 6)
     there = torch.cat([late_interaction(asked, known), late_interaction(known, asked).transpose(0, 1)], -1)
     for seen in (torch.zeros(5, 1), torch.ones(5, 1)):
-        found = _named({"text_tokens": asked, "seen": seen}, {"named_tokens": known})
+        found = named({"text_tokens": asked, "seen": seen}, {"named_tokens": known})
         torch.testing.assert_close(found, there * (1 - seen[:, None]))
     assert there.any() and not torch.equal(there[..., :2], there[..., 2:])
 

@@ -1,0 +1,115 @@
+"""How queries and edits are compared: pooled states by partial cosines, others token by token. Ours."""
+
+import torch
+from torch import Tensor
+
+from ldke_pl.router.features import Features
+
+GROUPS = 4
+"""The similarity of two pooled states is given to the head as this many partial cosines per layer."""
+
+POOLED = {
+    "thing": (("image", "image"), ("text", "image")),
+    "question": (("text", "text"), ("last", "last"), ("text", "target")),
+}
+"""Stream -> which pooled states of a query are compared with which of an edit."""
+
+LATE = {
+    "thing": (
+        ("image_tokens", "image_tokens"),
+        ("text_tokens", "image_tokens"),
+        ("image_tokens", "text_tokens"),
+        ("text_tokens", "name_tokens"),
+    ),
+    "question": (("text_tokens", "text_tokens"), ("text_tokens", "target_tokens")),
+}
+"""Stream -> which states of a query are compared with which of an edit token by token."""
+
+NAMED = 4
+"""How many numbers tell the question stream how a query in words matches an edit's question asked in words."""
+
+COHORT = ("image_tokens", "name_tokens")
+"""States of an edit that a query's match with is also given less its level among those of a cohort."""
+
+LEVELLED = tuple((query, edit) for query, edit in LATE["thing"] if edit in COHORT)
+
+NEAREST = 5
+"""How many of the cohort, those most like the query, its level is the mean of; where there are fewer, with zeros."""
+
+
+def similarities(stream: str, queries: Features, edits: Features) -> Tensor:
+    """All that one stream compares, (queries, edits, similarities)."""
+    similar = [torch.einsum(f"qgd,{_own(edits[e], 3)}egd->qeg", queries[q], edits[e]) for q, e in POOLED[stream]]
+    for q, e in LATE[stream]:
+        similar.append(late_interaction(queries[q], edits[e]))
+        if (q, e) in LEVELLED:
+            similar.append(similar[-1] - queries[level(q, e)].unsqueeze(1))
+    return torch.cat(similar, -1)
+
+
+def level(query: str, edit: str) -> str:
+    """The name under which a query keeps its level of one match."""
+    return f"{query} of {edit}"
+
+
+def named(queries: Features, edits: Features) -> Tensor:
+    """How queries match edits' questions asked in words, both ways, (queries, edits, NAMED). Ours.
+
+    Both are then text about a thing that is named, and "this country" in the edit's question is bound to the name. How
+    well the query's tokens are matched tells words too many from words that are missing. 0 for queries with a picture.
+    """
+    asked, known = queries["text_tokens"], edits["named_tokens"]
+    matches = _cosines(asked, known)
+    forth = _matched(matches.amax(-1), is_there(known))
+    back = _matched(matches.amax(-2), is_there(asked)[:, None])
+    return torch.cat([forth, back], -1) * (1 - queries["seen"]).unsqueeze(1)
+
+
+def both(first: Tensor, second: Tensor) -> Tensor:
+    """The logit of two independent events happening together, from the logit of each."""
+    return -torch.logsumexp(torch.stack([-first, -second, -first - second]), 0)
+
+
+def late_interaction(asked: Tensor, known: Tensor) -> Tensor:
+    """How well the known tokens are matched by the asked: on average, and the one that is matched worst.
+
+    The average is MaxSim of ColBERT (Khattab and Zaharia, 2020); the worst tells questions apart that share all words
+    but the one that matters. Both are 0 where either side has no token.
+
+    Args:
+        asked: (queries, tokens, width), unit vectors or zeros.
+        known: (edits, tokens, width), or (queries, edits, tokens, width), the same.
+
+    Returns:
+        (queries, edits, 2).
+    """
+    return _matched(_cosines(asked, known).amax(-1), is_there(known))
+
+
+def _cosines(asked: Tensor, known: Tensor) -> Tensor:
+    """(queries, edits, known tokens, asked tokens)."""
+    return torch.einsum(f"qtd,{_own(known, 3)}epd->qept", asked, known)
+
+
+def _matched(best: Tensor, there: Tensor) -> Tensor:
+    """Mean and worst of each token's best match, (..., tokens), over the tokens that are there."""
+    # A token that is not there has cosine 0 with everything; what is less alike than that counts as much.
+    best = best.clamp_min(0)
+    mean = best.sum(-1) / there.sum(-1).clamp_min(1)
+    worst = best.masked_fill(~there, 1).amin(-1) * there.any(-1)
+    return torch.stack([mean, worst], -1)
+
+
+def is_there(tokens: Tensor) -> Tensor:
+    """Which of some vectors, (..., width), are not all zeros."""
+    return tokens.abs().sum(-1) > 0
+
+
+def _own(edits: Tensor, dims: int) -> str:
+    """The letter of a leading dimension that edits have if they are a query's own."""
+    return "q" if edits.ndim > dims else ""
+
+
+def spread(values: Tensor, shape: torch.Size) -> Tensor:
+    """Values of queries, or of edits, for every pair of them."""
+    return values.expand(*shape, -1)
