@@ -136,7 +136,7 @@ class RouterConfig:
     things: int = field(100, help="things that an index's edits are about, as the threshold is calibrated for", ge=1)
     lr: float = field(2e-3, help="learning rate", gt=0)
     steps: int = field(350, help="optimiser steps of training", ge=1)
-    batch_size: int = field(32, help="edits, with all their probes, per optimiser step", ge=2)
+    batch_size: int = field(32, help="edits, with all their probes, per optimiser step of all processes", ge=2)
     weight_decay: float = field(0.3, help="AdamW weight decay", ge=0)
     dropout: float = field(0.5, help="fraction of features dropped in training", ge=0, le=0.9)
     held_out_relations: list[str] = field([], help="relations never shown in training")

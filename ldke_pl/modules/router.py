@@ -16,7 +16,8 @@ class RouterModule(L.LightningModule):
     """Fits a pair classifier on a table of pairs.
 
     Two objectives: every pair of a batch by itself (its own probes and other cases' counted alike), and the routing
-    decision as a whole, in which each query chooses among the batch's edits and the base.
+    decision as a whole, in which each query chooses among the batch's edits and the base. Of a batch that several
+    processes share, each compares its own cases' probes with all edits, so that the decisions are those of one process.
 
     Args:
         table: training pairs; not part of the checkpoint.
@@ -35,11 +36,13 @@ class RouterModule(L.LightningModule):
         self.classifier.compare_with(self._take(table.edits, self.things[: self.size]))
 
     def training_step(self, cases: Tensor, batch_idx: int) -> Tensor:
-        """One batch of cases with all their probes."""
-        cases = cases.cpu()
-        probes = torch.isin(self.table.owner, cases).nonzero().squeeze(1)
-        labels = self.table.labels(cases, probes).to(self.device)
-        logits = self(cases, probes)
+        """One batch of cases, those of this process with all their probes."""
+        probes = torch.isin(self.table.owner, cases.cpu()).nonzero().squeeze(1)
+        gathered = self.all_gather(cases)
+        assert isinstance(gathered, Tensor)
+        edits = gathered.flatten().cpu()
+        labels = self.table.labels(edits, probes).to(self.device)
+        logits = self(edits, probes)
         loss = pair_loss(logits, labels) + routing_loss(logits, labels)
         self.log("train/loss", loss, prog_bar=True)
         return loss
@@ -107,6 +110,7 @@ class CaseStream(Dataset[int]):
         return int(self.order[index])
 
 
-def case_loader(n_cases: int, steps: int, batch_size: int, seed: int) -> DataLoader[int]:
-    """Batches of case numbers, (batch,) long."""
-    return DataLoader(CaseStream(n_cases, steps, batch_size, seed), batch_size=batch_size)
+def case_loader(n_cases: int, steps: int, batch_size: int, seed: int, processes: int = 1) -> DataLoader[int]:
+    """Batches of case numbers, (batch,) long; each of several processes takes its share of every batch."""
+    share = -(-batch_size // processes)
+    return DataLoader(CaseStream(n_cases, steps, share * processes, seed), batch_size=share)

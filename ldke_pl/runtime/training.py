@@ -109,7 +109,8 @@ def fit(config: TrainConfig, table: PairTable, features: int, layers: int, folde
         config.trainer, folder, build_logger(config.logger, folder),
         max_steps=r.steps, gradient_clip_val=1.0, log_every_n_steps=20,
     )  # fmt: skip
-    trainer.fit(module, case_loader(len(table.edits["seen"]), r.steps, r.batch_size, config.run.seeds[0]))
+    seed, cases = config.run.seeds[0], len(table.edits["seen"])
+    trainer.fit(module, case_loader(cases, r.steps, r.batch_size, seed, trainer.world_size))
     module.classifier.eval()
     return module
 

@@ -78,4 +78,4 @@ def train(module: RouterModule, folder: Path, strategy: str = "auto", devices: i
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         callbacks=[SameWeights(devices)], default_root_dir=folder,
     )  # fmt: skip
-    trainer.fit(module, case_loader(CASES, STEPS, 6, seed=0))
+    trainer.fit(module, case_loader(CASES, STEPS, 6, seed=0, processes=devices))
