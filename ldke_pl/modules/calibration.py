@@ -53,7 +53,7 @@ def calibrated(judgements: Judgements, things: int) -> tuple[float, float]:
     """
     quality = torch.stack([expected_quality(judgements, trust, things) for trust in TRUSTS])
     trust = _middle(quality.amax(1))
-    return float(THRESHOLDS[_middle(quality[trust])]), TRUSTS[trust]
+    return round(float(THRESHOLDS[_middle(quality[trust])]), 2), TRUSTS[trust]
 
 
 def _middle(quality: Tensor) -> int:
@@ -63,7 +63,7 @@ def _middle(quality: Tensor) -> int:
 
 
 def expected_quality(judgements: Judgements, trust: float, things: int) -> Tensor:
-    """Share of probes routed right, kinds counted alike: the mean of an edit alone and among many, (thresholds,)."""
+    """Share of probes that are routed right in an index of many things, kinds counted alike, (thresholds,)."""
     j = judgements
     logits = both(j.thing, j.question + trust)
     names = {kind: i for i, kind in enumerate(dict.fromkeys(j.kinds))}
@@ -76,7 +76,7 @@ def expected_quality(judgements: Judgements, trust: float, things: int) -> Tenso
     chances = _by_kind(is_other.sum(1).float()[None], kind).clamp_min(1e-9)
     spared = (1 - _by_kind(alarms.float(), kind) / chances) ** things
     local = _by_kind((~j.relevant).float()[None], kind) > 0
-    return (alone + torch.where(local, alone * spared, alone)).mean(1) / 2
+    return torch.where(local, alone * spared, alone).mean(1)
 
 
 def _by_thing(logits: Tensor, j: Judgements) -> tuple[Tensor, Tensor]:

@@ -25,6 +25,9 @@ LATE = {
 }
 """Stream -> which states of a query are compared with which of an edit token by token."""
 
+DEPICTED = (("text", "image"), ("text_tokens", "image_tokens"))
+"""Comparisons of words with what an edit's picture shows."""
+
 NAMED = 4
 """How many numbers tell the question stream how a query in words matches an edit's question asked in words."""
 
@@ -38,12 +41,21 @@ NEAREST = 5
 
 
 def similarities(stream: str, queries: Features, edits: Features) -> Tensor:
-    """All that one stream compares, (queries, edits, similarities)."""
-    similar = [torch.einsum(f"qgd,{_own(edits[e], 3)}egd->qeg", queries[q], edits[e]) for q, e in POOLED[stream]]
+    """All that one stream compares, (queries, edits, similarities).
+
+    Words are compared with an edit's picture only if the model did not name it, in which case that match is 0: how well
+    a name matches another tells exactly what how well it matches a picture tells roughly.
+    """
+    nameless = ~is_there(edits["name_tokens"]).any(-1)[..., None]
+    similar = []
+    for q, e in POOLED[stream]:
+        cosines = torch.einsum(f"qgd,{_own(edits[e], 3)}egd->qeg", queries[q], edits[e])
+        similar.append(cosines * nameless if (q, e) in DEPICTED else cosines)
     for q, e in LATE[stream]:
-        similar.append(late_interaction(queries[q], edits[e]))
+        match = late_interaction(queries[q], edits[e])
         if (q, e) in LEVELLED:
-            similar.append(similar[-1] - queries[level(q, e)].unsqueeze(1))
+            match = torch.cat([match, match - queries[level(q, e)].unsqueeze(1)], -1)
+        similar.append(match * nameless if (q, e) in DEPICTED else match)
     return torch.cat(similar, -1)
 
 

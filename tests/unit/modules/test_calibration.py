@@ -1,4 +1,4 @@
-"""Calibration: the threshold and the trust that route validation probes best, alone and among many other things."""
+"""Calibration: the threshold and the trust that route validation probes best among many other things."""
 
 from dataclasses import replace
 
@@ -61,8 +61,7 @@ def test_alarms_of_other_things_weigh_by_how_many_things_there_are() -> None:
     few, many = calibrated(found, 1)[0], calibrated(found, 1000)[0]
     assert few < 0.6 and 0.73 < many < 0.95
     spared = (1 - 1 / (edits * (edits - 1))) ** 50
-    relevant, local = 1 - 1 / edits, (1 + spared) / 2
-    assert float(expected_quality(found, 0.0, 50)[60]) == pytest.approx((relevant + local) / 2, abs=1e-3)
+    assert float(expected_quality(found, 0.0, 50)[60]) == pytest.approx((1 - 1 / edits + spared) / 2, abs=1e-3)
 
 
 def test_what_may_bear_on_a_probe_is_no_false_alarm() -> None:
