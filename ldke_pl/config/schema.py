@@ -187,6 +187,7 @@ class RunConfig:
     index: list[int] = field([], help="also ask the joint set in an index of so many keys, with data.distractors", ge=1)
     resamples: int = field(1000, help="bootstrap resamples of an interval", ge=1)
     batch_size: int = field(64, help="probes in one forward", ge=1)
+    storage: str = field("float32", help="dtype that finished deltas are kept in", choices=("float32", "bfloat16"))
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Nothing is run twice."""

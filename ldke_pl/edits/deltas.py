@@ -6,7 +6,7 @@ touched.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ BASE_ROW = -1
 
 @dataclass(frozen=True)
 class Delta:
-    """The update of one linear layer, in fp32.
+    """The update of one linear layer; computed in fp32, whatever it is kept in.
 
     Args:
         factors: matrices whose product is added to the weight: ``(down, up)`` of shapes (rank, in) and (out, rank)
@@ -38,6 +38,11 @@ class Delta:
 
     def tensors(self) -> tuple[Tensor, ...]:
         return self.factors if self.bias is None else (*self.factors, self.bias)
+
+    def to(self, dtype: torch.dtype) -> "Delta":
+        """The same, kept in another dtype."""
+        bias = None if self.bias is None else self.bias.to(dtype)
+        return replace(self, factors=tuple(factor.to(dtype) for factor in self.factors), bias=bias)
 
 
 Deltas = Mapping[str, Delta]
@@ -95,7 +100,7 @@ def _adds(deltas: Sequence[Delta], chosen: Tensor, sizes: Tensor | None, after: 
     """A forward hook that adds each chosen row's (or picture's) delta to the output of a linear map."""
     factors = _stack(deltas, chosen.device)
     biases = [d.bias for d in deltas if d.bias is not None]
-    bias = torch.stack(biases).to(chosen.device) if biases else None
+    bias = torch.stack(biases).to(chosen.device).float() if biases else None
     even = sizes is None or len(set(sizes.tolist())) == 1
 
     def update(hidden: Tensor, numbers: Tensor) -> Tensor:
@@ -128,7 +133,7 @@ def _replaces(deltas: Sequence[Delta], chosen: Tensor, ends: Tensor | None) -> H
     values = torch.stack([d.bias for d in deltas if d.bias is not None]).to(chosen.device)
     where = (chosen >= 0).nonzero().squeeze(1)
 
-    def replace(_module: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+    def put(_module: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> Tensor:
         length = output.shape[1] if output.ndim == 3 else len(output) // len(chosen)
         if ends is None and length == 1:
             return output
@@ -138,16 +143,16 @@ def _replaces(deltas: Sequence[Delta], chosen: Tensor, ends: Tensor | None) -> H
         written[where, :, at] = values[chosen[where]].to(output.dtype)
         return written.reshape(output.shape)
 
-    return replace
+    return put
 
 
 def _stack(deltas: Sequence[Delta], device: torch.device) -> list[Tensor]:
     """One tensor per factor, (edits, a, b); ranks that differ are padded with zeros, which changes no product."""
     if len(deltas[0].factors) == 1:
-        return [torch.stack([d.factors[0] for d in deltas]).to(device)]
+        return [torch.stack([d.factors[0] for d in deltas]).to(device).float()]
     down = pad_sequence([d.factors[0] for d in deltas], batch_first=True)
     up = pad_sequence([d.factors[1].T for d in deltas], batch_first=True).transpose(1, 2)
-    return [down.to(device), up.to(device)]
+    return [down.to(device).float(), up.to(device).float()]
 
 
 def n_bytes(deltas: Deltas) -> int:

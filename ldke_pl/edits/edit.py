@@ -1,9 +1,10 @@
 """One edit: what was asked, what was written, and how it is told apart from others."""
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
 
 from ldke_pl.data import EditRequest, Question, load_image
@@ -53,6 +54,12 @@ class Edit:
     def n_bytes(self) -> int:
         """Size of what is written, as it is stored; without the router's key."""
         return n_bytes(self.deltas) + len(self.context.encode())
+
+
+def kept_in(dtype: torch.dtype, edits: Sequence[Edit]) -> list[Edit]:
+    """Edits with their deltas in another dtype; what several share they go on sharing."""
+    converted = {id(e.deltas): {name: delta.to(dtype) for name, delta in e.deltas.items()} for e in edits}
+    return [replace(e, deltas=converted[id(e.deltas)]) for e in edits]
 
 
 def request_id(request: EditRequest, seed: int = 0) -> str:

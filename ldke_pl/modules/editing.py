@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from ldke_pl.data import EditRequest
 from ldke_pl.editors import Editor, Sites
-from ldke_pl.edits import Edit
+from ldke_pl.edits import Edit, kept_in
 from ldke_pl.edits.chunks import Chunk, ChunkStore
 
 
@@ -44,6 +44,7 @@ class EditingModule(L.LightningModule):
     Args:
         store: keeps what is finished, for other processes as well; None to keep nothing.
         sites: what chooses sites for the editor, if it notes how long that takes.
+        storage: dtype in which finished deltas are kept.
 
     Attributes:
         made: chunks that this process made, by number.
@@ -55,9 +56,10 @@ class EditingModule(L.LightningModule):
         seed: int = 0,
         store: ChunkStore | None = None,
         sites: Timed | None = None,
+        storage: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        self.editor, self.seed, self.store, self.sites = editor, seed, store, sites
+        self.editor, self.seed, self.store, self.sites, self.storage = editor, seed, store, sites, storage
         self.made: dict[int, Chunk] = {}
 
     def transfer_batch_to_device(self, batch: Numbered, device: torch.device, dataloader_idx: int) -> Numbered:
@@ -81,7 +83,7 @@ class EditingModule(L.LightningModule):
 
     def _make(self, requests: Sequence[EditRequest]) -> Chunk:
         start, before = time.perf_counter(), self._localizing()
-        edits = self.editor.edit(requests, seed=self.seed)
+        edits = kept_in(self.storage, self.editor.edit(requests, seed=self.seed))
         return Chunk(edits, time.perf_counter() - start, self._localizing() - before)
 
     def _localizing(self) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import torch
 from lightning.pytorch.callbacks import RichProgressBar
 from torch.multiprocessing.spawn import ProcessRaisedException
 
@@ -35,7 +36,7 @@ def share_edits(session: Session) -> bool:
             chunks += [(len(chunks), [])] * (ranks - len(chunks))  # Lightning has every rank do something
             editor, sites = _editor(session, name, settings, seed)
             store = unfinished.part(session, name, seed).chunks
-            first = _predict(session, EditingModule(editor, seed, store, sites), chunks)
+            first = _predict(session, EditingModule(editor, seed, store, sites, _storage(session)), chunks)
     return first
 
 
@@ -50,7 +51,7 @@ def make_edits(
     missing = [(number, requests) for number, requests in chunks if number not in found]
     if missing:
         session.console.print(f"{name}: {len(session.cases)} edits, seed {seed}")
-        module = EditingModule(editor, seed, store, sites)
+        module = EditingModule(editor, seed, store, sites, _storage(session))
         try:
             _predict(session, module, missing)
         except LDKEError:
@@ -69,6 +70,12 @@ def save_edits(session: Session, name: str, edits: Sequence[Edit]) -> None:
     folder = session.folder / ("edits" if name == first else f"edits-{name}")
     artefact = Artefact(list(edits), describe(session.router), weights(session.router))
     save_artefact(folder, session.backbone, artefact)
+
+
+def _storage(session: Session) -> torch.dtype:
+    dtype = getattr(torch, session.config.run.storage)
+    assert isinstance(dtype, torch.dtype)
+    return dtype
 
 
 def _editor(session: Session, name: str, settings: EditorConfig, seed: int) -> tuple[Editor, Timed]:

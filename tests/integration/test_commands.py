@@ -267,6 +267,16 @@ def test_parts_of_the_evaluation_can_be_chosen(tiny: list[str], tmp_path: Path, 
     assert {"ldke", "no_edit"} <= metrics["methods"].keys()
 
 
+@pytest.mark.parametrize("choice", ["run.storage=bfloat16", "trainer.precision=bf16-mixed"])
+def test_edits_in_half_precision_are_made_and_kept(tiny: list[str], tmp_path: Path, choice: str) -> None:
+    small = ["router=radius", "data.limit=2", "editor=ldke", "editor.ldke.steps=3", "run.protocols=[generate]"]
+    assert call_command("edit", [*tiny, *small, choice]).status == 0
+    edits = EditedModel.load(tmp_path / "run" / "edits").active
+    kept = {factor.dtype for edit in edits for delta in edit.deltas.values() for factor in delta.factors}
+    assert kept == {torch.bfloat16 if "storage" in choice else torch.float32}
+    assert all(edit.steps == 3 and edit.loss > 0 for edit in edits)
+
+
 def test_edits_are_made_one_after_another(tiny: list[str], tmp_path: Path) -> None:
     small = ["router=radius", "data.limit=4", "run.protocols=[generate]", "run.modes=[single]", "run.sequence=[9,1]"]
     methods = ["editor=[ldke,ft_l]", "editor.ldke.steps=1", "editor.ft_l.steps=2"]

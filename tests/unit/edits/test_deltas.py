@@ -79,6 +79,22 @@ def test_every_row_is_that_of_a_model_with_its_edit_written(
         assert torch.equal(found[row], base[row]) == (number == BASE_ROW)
 
 
+@pytest.mark.parametrize("rank", [4, None])
+def test_deltas_kept_in_bfloat16_are_computed_in_fp32(
+    backbone: Backbone, batch: dict[str, Tensor], rank: int | None
+) -> None:
+    edit = made(backbone, [CONNECTOR, LOW], rank, 0, bias=True)
+    rounded = {name: delta.to(torch.bfloat16) for name, delta in edit.items()}
+    same = {name: delta.to(torch.float32) for name, delta in rounded.items()}
+    rows, images = torch.tensor([0, BASE_ROW, 0, 0, 0]), torch.zeros(3, dtype=torch.long)
+    found = []
+    for deltas in (rounded, same):
+        with applied(backbone, [deltas], rows, images):
+            found.append(logits(backbone, batch))
+    assert torch.equal(*found)
+    assert n_bytes(rounded) == n_bytes(edit) / 2
+
+
 def test_base_rows_are_bit_equal_and_nothing_stays(backbone: Backbone, batch: dict[str, Tensor]) -> None:
     edit, base = made(backbone, [CONNECTOR, LOW, HIGH], 4, 0), logits(backbone, batch)
     rows, images = torch.tensor([BASE_ROW, 0, BASE_ROW, BASE_ROW, BASE_ROW]), torch.full((3,), BASE_ROW)
