@@ -4,8 +4,8 @@
 
 The file is W&B's: ``method`` (grid, random or bayes), ``metric``, ``parameters`` (``value``, ``values``, or ``min`` and
 ``max``) and ``program``; Optuna chooses what to try. Further arguments are given to every run. Each run has a folder of
-its own; the same command goes on where the last one stopped. Writes ``sweep.csv``, and the best run's configuration as
-``best.yaml``.
+its own; the same command goes on where the last one stopped. Writes ``sweep.csv``, a plot (``sweep.png``), and the best
+run's configuration as ``best.yaml``.
 """
 
 import sys
@@ -23,8 +23,8 @@ def main(argv: Sequence[str]) -> int | None:
     if not argv or {"-h", "--help"} & {*argv}:
         print(__doc__)
         return 0 if argv else 2
-    if find_spec("optuna") is None:
-        raise ConfigError("Sweeps need Optuna.", "pip install 'ldke-pl[sweep]'")
+    if find_spec("optuna") is None or find_spec("matplotlib") is None:
+        raise ConfigError("Sweeps need Optuna and Matplotlib.", "pip install 'ldke-pl[sweep]'")
     from ldke_pl.sweep.search import USAGE, read_sweep, run_sweep
 
     path, *rest = argv

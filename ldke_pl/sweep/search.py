@@ -23,6 +23,7 @@ from rich.console import Console
 from ldke_pl.config import CONF_DIR
 from ldke_pl.errors import ConfigError
 from ldke_pl.metrics.summary import flat_figures
+from ldke_pl.sweep.plot import plot_sweep
 
 USAGE = "python -m ldke_pl.sweep FILE [folder=DIR] [count=N] [key=value ...]"
 """How the command is called."""
@@ -174,12 +175,17 @@ def _run(
     if done.returncode:
         console.print(f"  failed:\n{(done.stderr or done.stdout)[-2000:]}", style="red", markup=False, highlight=False)
         return None
-    found = flat_figures(json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["methods"])
+    found = _figures(folder)
     if sweep.metric not in found:
         some = ", ".join(list(found)[:8])
         raise ConfigError(f"A run has no figure {sweep.metric!r}.", f"name one of its figures, such as {some}")
     console.print(f"  {sweep.metric} {found[sweep.metric]:.4f}", highlight=False)
     return found[sweep.metric]
+
+
+def _figures(folder: Path) -> dict[str, float]:
+    """All figures of a finished run."""
+    return flat_figures(json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["methods"])
 
 
 def _report(sweep: Sweep, study: optuna.Study, folder: Path, console: Console) -> None:
@@ -192,6 +198,8 @@ def _report(sweep: Sweep, study: optuna.Study, folder: Path, console: Console) -
         writer.writerow(["run", *keys, sweep.metric])
         for trial in finished:
             writer.writerow([_name(trial), *(trial.params[k] for k in keys), f"{trial.value:.6f}"])
+    tried = [({k: str(t.params[k]) for k in keys}, _figures(folder / _name(t))) for t in finished]
+    plot_sweep(folder / "sweep.png", tried, keys, sweep.metric)
     best = study.best_trial
     shutil.copy(folder / _name(best) / "config.yaml", folder / "best.yaml")
     told = " ".join(f"{k}={v}" for k, v in best.params.items())

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -105,6 +106,31 @@ def test_a_damaged_chunk_is_made_anew(run: Run, tmp_path: Path, monkeypatch: pyt
     assert made == [1, 1, 1, 1, 1, 4], "one of ft_l, all of ldke, the floor"
 
 
+def test_a_full_disk_ends_the_run_and_loses_nothing_finished(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system lets no file grow past a kilobyte once two chunks are written."""
+    made, limits = counted(monkeypatch), resource.getrlimit(resource.RLIMIT_FSIZE)
+    counting = EditingModule._make
+
+    def filling(module: EditingModule, batch: Sequence[EditRequest]) -> Chunk:
+        chunk = counting(module, batch)
+        if len(made) == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
+        return chunk
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EditingModule, "_make", filling)
+        try:
+            outcome = run(tmp_path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert outcome.status == 2 and "cannot be written" in outcome.err and "make room" in outcome.err
+    assert made == [1, 1, 1]
+    assert run(tmp_path).status == 0
+    assert made == [1, 1, 1, 1, 1, 1, 1, 1, 1, 4], "two of ft_l's edits are not made again"
+
+
 def test_every_method_can_go_on_with_edits_made_before(
     model_folder: Path, data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,23 +184,23 @@ def test_a_killed_run_leaves_what_a_whole_one_does(
 
 @pytest.mark.slow
 def test_ten_kills_at_random_moments_change_nothing(run: Run, tmp_path: Path) -> None:
-    """200 edits in chunks of five; every attempt but the last is killed, most while edits are being made."""
-    many = ["data.limit=200", "editor=[ldke]", "editor.ldke.batch_size=5", "run.protocols=[generate]"]
+    """200 edits by two methods; every attempt but the last is killed, most while edits are being made."""
+    many = ["data.limit=200", "editor.ft_l.batch_size=2", "editor.ldke.batch_size=2", "run.protocols=[generate]"]
     assert run(tmp_path / "whole", *many).status == 0
     saved = (tmp_path / "whole" / "config.yaml").read_text(encoding="utf-8").replace("whole", "killed")
     (tmp_path / "again.yaml").write_text(saved, encoding="utf-8")
     command = [sys.executable, "edit.py", f"config={tmp_path / 'again.yaml'}"]
-    moments, places = random.Random(0), tmp_path / "killed" / unfinished.FOLDER / "ldke-0"
+    moments, unfinished_parts = random.Random(0), tmp_path / "killed" / unfinished.FOLDER
     made = []
     for _ in range(10):
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        known = len(list(places.glob("chunk-*")))
-        while process.poll() is None and len(list(places.glob("chunk-*"))) == known:
+        known = len(list(unfinished_parts.glob("*/chunk-*")))
+        while process.poll() is None and len(list(unfinished_parts.glob("*/chunk-*"))) == known:
             time.sleep(0.01)
-        time.sleep(moments.uniform(0, 1))
+        time.sleep(moments.uniform(0, 0.6))
         process.kill()
         process.wait()
-        made.append(len(list(places.glob("chunk-*"))))
+        made.append(len(list(unfinished_parts.glob("*/chunk-*"))))
     assert made == sorted(made) and made[0] > 0 and not (tmp_path / "killed" / "metrics.json").exists()
     assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
     assert results(tmp_path / "killed") == results(tmp_path / "whole")

@@ -62,6 +62,7 @@ def test_a_sweep_runs_goes_on_and_names_its_best(short: list[str], tmp_path: Pat
     with (folder / "sweep.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert sorted(row["editor.ldke.rank"] for row in rows) == ["1", "2"]
+    assert (folder / "sweep.png").read_bytes().startswith(b"\x89PNG")
     best = max(rows, key=lambda row: float(row["ldke/average"]))
     config = load_config(EditConfig, CONF_DIR / "edit.yaml", [f"config={folder / 'best.yaml'}"])
     assert str(config.editor["ldke"].rank) in {
