@@ -25,7 +25,7 @@ SHAPES = ((64, 64), (192, 64), (64, 192), (192, 192))
 """Example pictures: tiling processors write other marks for other shapes."""
 
 FILLERS = ("What is it", "Name this")
-"""Two questions that share no token at their beginning."""
+"""Two questions that share no token at their beginning or end."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,14 @@ class Grammar:
         marks: what the processor writes for a picture.
         opening: tokens before the first question of a conversation; none without a chat template.
         header: tokens that open every user turn; none without a chat template.
+        closing: tokens after a question, up to where its answer begins.
         answer_type: ``token_type_ids`` of an answer: 1 where they tell the prompt from what follows (PaliGemma).
     """
 
     marks: Marks
     opening: list[int]
     header: list[int]
+    closing: list[int]
     answer_type: int = 0
 
     def last_question(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -79,14 +81,15 @@ def learn_grammar(processor: ProcessorMixin, encode: Encode, text: Callable[[str
     plain = _rows(encode([text(filler, False) for filler in FILLERS], None))
     marks = _marks(processor, [_rows(inputs)[0] for inputs in shown], plain[0], image)
     typed = "token_type_ids" in shown[0] and not shown[0]["token_type_ids"][shown[0]["input_ids"] == image].any()
+    closing = _common_end(*plain)
     if processor.chat_template is None:
-        return Grammar(marks, [], [], int(typed))
+        return Grammar(marks, [], [], closing, int(typed))
     # A token that a picture's marks melt into ("\n" into "\n\n") is no part of what opens every turn.
     before = _shared_start(*plain)
     opening = _shared_start(before, _rows(shown[0])[0])
     later = _shared_start(*_rows(encode([_second_turn(processor, filler) for filler in FILLERS], None)))
     header = _common_end(opening, later[: len(later) - (len(before) - len(opening))])
-    return Grammar(marks, opening, header, int(typed))
+    return Grammar(marks, opening, header, closing, int(typed))
 
 
 def _marks(processor: ProcessorMixin, shown: list[list[int]], plain: list[int], image: int) -> Marks:

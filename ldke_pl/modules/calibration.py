@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool1d
 
 from ldke_pl.router.similarities import both
 
@@ -18,6 +19,9 @@ TRUSTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 """Values that are tried for how much more the question stream is trusted than as it was trained."""
 
 THRESHOLDS = torch.linspace(0.01, 0.99, 99)
+
+NEAR = 3
+"""The quality of a threshold is the mean of those up to so many steps from it."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Judgements:
 
 
 def calibrated(judgements: Judgements, things: int) -> tuple[float, float]:
-    """The threshold, and the trust in the question stream, that route most probes right; kinds of probes count alike.
+    """The threshold, and the trust in the question stream, near which most probes are routed right.
 
     Args:
         things: how many other things the edits of an index are about.
@@ -52,6 +56,8 @@ def calibrated(judgements: Judgements, things: int) -> tuple[float, float]:
         The middle one of the trusts that do equally well, and of the thresholds that do so with it.
     """
     quality = torch.stack([expected_quality(judgements, trust, things) for trust in TRUSTS])
+    # One alarm more or less makes a step in the quality, on whose edge no threshold should be.
+    quality = avg_pool1d(quality, 2 * NEAR + 1, stride=1, padding=NEAR, count_include_pad=False)
     trust = _middle(quality.amax(1))
     return round(float(THRESHOLDS[_middle(quality[trust])]), 2), TRUSTS[trust]
 

@@ -20,6 +20,9 @@ from ldke_pl.errors import ConfigError
 from ldke_pl.router import FeatureReader, Features
 from ldke_pl.router.features import MAX_TOKENS
 
+READING = 2
+"""Raised whenever the same model and texts come to be read in another way."""
+
 NAMES = ("edit", "query")
 """What the module's loaders bring, in their order."""
 
@@ -161,7 +164,7 @@ def _loader(items: Sequence[Any], batch_size: int) -> DataLoader[Any]:
 
 def _content_key(reader: FeatureReader, requests: Sequence[EditRequest], questions: Sequence[Question]) -> str:
     base = reader.backbone.fingerprint(reader.layers[-1])
-    read = f"{base}{reader.layers}{reader.naming}{MAX_TOKENS}{content_digest(_texts(requests, questions))}"
+    read = f"{READING}{base}{reader.layers}{reader.naming}{MAX_TOKENS}{content_digest(_texts(requests, questions))}"
     return hashlib.sha256(read.encode()).hexdigest()[:24]
 
 

@@ -59,7 +59,8 @@ class FeatureReader:
         """Features of edits: those of their own questions, and of target, name and named question, each a text alone.
 
         The name is what the unedited model calls what it sees on an edit's picture: asked about without a picture, the
-        same thing is known by that. The named question is the edit's own, asked in words ("<name>. <question>").
+        same thing is known by that. What a chat template puts after a text is no part of a name, and would be one of
+        few states to compare. The named question is the edit's own, asked in words ("<name>. <question>").
         """
         features = self.questions([Question(r.image, r.prompt) for r in requests])
         target = self.questions([Question(None, r.target) for r in requests])
@@ -70,6 +71,8 @@ class FeatureReader:
             states = torch.zeros_like(target["text_tokens"])
             if texts:
                 states[list(texts)] = self.questions([Question(None, t) for t in texts.values()])["text_tokens"]
+            if stream == "name_tokens":
+                states = _without_last(states, len(self.backbone.prompts.grammar.closing))
             features[stream] = _short(states, stream)
         return features
 
@@ -131,6 +134,13 @@ def _tokens(hidden: Tensor, mask: Tensor, most: int) -> Tensor:
             tokens = nn.functional.adaptive_avg_pool1d(tokens.T, most).T
         kept[row, : len(tokens)] = tokens
     return kept
+
+
+def _without_last(states: Tensor, count: int) -> Tensor:
+    """States that end in zeros, without the last ``count`` of them."""
+    there = states.abs().sum(-1) > 0
+    kept = torch.arange(states.shape[1], device=states.device) < (there.sum(1) - count)[:, None]
+    return states * kept[..., None]
 
 
 def _short(states: Tensor, name: str) -> Tensor:
