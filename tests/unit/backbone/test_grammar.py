@@ -8,33 +8,39 @@ from families.models import FAMILIES
 from ldke_pl.backbone import Backbone, Prompts
 from ldke_pl.errors import ModelError
 
+IM_END = "<|im_end|>\n<|im_start|>assistant\n"
+GEMMA = ("<start_of_turn>user\n", "<end_of_turn>\n<start_of_turn>model\n")
+MLLAMA_END = "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"
+
 
 def test_turns_and_pictures_of_atlas(backbone: Backbone) -> None:
     grammar, tokenizer = backbone.prompts.grammar, backbone.prompts.tokenizer
     assert tokenizer.convert_ids_to_tokens(grammar.opening) == ["<s>", "<|user|>"]
     assert tokenizer.convert_ids_to_tokens(grammar.header) == ["<|user|>"]
+    assert tokenizer.convert_ids_to_tokens(grammar.closing) == ["<|assistant|>"]
     assert not grammar.marks.separate
     assert grammar.answer_type == 0
 
 
 @pytest.mark.parametrize(
-    ("family", "lead", "trail", "header"),
+    ("family", "lead", "trail", "header", "closing"),
     [
-        ("llava", [" "], ["\n"], "USER:"),
-        ("qwen2_vl", ["<|vision_start|>"], ["<|vision_end|>"], "<|im_start|>user\n"),
-        ("internvl", ["<img>"], ["</img>", "\n"], "<|im_start|>user\n"),
-        ("gemma3", ["\n", "\n", "<start_of_image>"], ["<end_of_image>", "\n", "\n"], "<start_of_turn>user\n"),
-        ("mllama", [], [], "<|start_header_id|>user<|end_header_id|>\n\n"),
-        ("blip_2", [], [], ""),
+        ("llava", [" "], ["\n"], "USER:", " ASSISTANT:"),
+        ("qwen2_vl", ["<|vision_start|>"], ["<|vision_end|>"], "<|im_start|>user\n", IM_END),
+        ("internvl", ["<img>"], ["</img>", "\n"], "<|im_start|>user\n", IM_END),
+        ("gemma3", ["\n", "\n", "<start_of_image>"], ["<end_of_image>", "\n", "\n"], *GEMMA),
+        ("mllama", [], [], "<|start_header_id|>user<|end_header_id|>\n\n", MLLAMA_END),
+        ("blip_2", [], [], "", ""),
     ],
 )
-def test_marks_of_published_families(family: str, lead: list[str], trail: list[str], header: str) -> None:
+def test_marks_of_published_families(family: str, lead: list[str], trail: list[str], header: str, closing: str) -> None:
     model, processor = FAMILIES[family]()
     prompts = Prompts(processor, model.config)
     grammar, decode = prompts.grammar, prompts.tokenizer.decode
     assert [decode([i]) for i in grammar.marks.lead] == lead
     assert [decode([i]) for i in grammar.marks.trail] == trail
     assert decode(grammar.header) == header
+    assert decode(grammar.closing) == closing
 
 
 def test_tiles_end_with_the_whole_picture() -> None:

@@ -98,8 +98,6 @@ def test_edits_are_known_by_the_name_the_unedited_model_gives_their_picture(
     names = greedy_answers(backbone, backbone.prompts.encode([Question(p, ASKED) for p in pictures[:2]]))
     requests = [EditRequest(p, "What is its capital?", "Zomu") for p in (pictures[0], None, pictures[1])]
     found = reader.edits(requests)["name_tokens"]
-    read = reader.questions([Question(None, name) for name in names])["text_tokens"]
-    torch.testing.assert_close(found[[0, 2]], _short(read, "name_tokens"), atol=1e-5, rtol=1e-4)
     assert names[0] != names[1]
     assert found[[0, 2]].any()
     assert not found[1].any()
@@ -107,6 +105,19 @@ def test_edits_are_known_by_the_name_the_unedited_model_gives_their_picture(
     asked = reader.questions([Question(None, f"{name}. What is its capital?") for name in names])["text_tokens"]
     torch.testing.assert_close(named[[0, 2]], _short(asked, "named_tokens"), atol=1e-5, rtol=1e-4)
     assert not named[1].any()
+
+
+def test_what_a_template_puts_after_a_text_is_no_part_of_a_name(
+    backbone: Backbone, pictures: list[Image.Image]
+) -> None:
+    reader = FeatureReader(backbone, [0], naming=ASKED)
+    with mock.patch("ldke_pl.router.features.greedy_answers", return_value=["Zomu"]):
+        found = reader.edits([EditRequest(pictures[0], ASKED, "Balumo")])["name_tokens"][0]
+    own = len(backbone.prompts.tokenizer(" Zomu", add_special_tokens=False)["input_ids"])
+    states = reader.questions([Question(None, "Zomu")])["text_tokens"][0]
+    assert states[own].any() and not states[own + 1 :].any(), "one token of the template follows"
+    torch.testing.assert_close(found[:own], states[:own], atol=1e-5, rtol=1e-4)
+    assert not found[own:].any()
 
 
 def test_nothing_is_named_unless_asked_or_answered(backbone: Backbone, pictures: list[Image.Image]) -> None:
