@@ -43,13 +43,19 @@ def merged(runs: Sequence[FinishedRun]) -> FinishedRun:
     """Several runs as one; of the floor, which is the same in all, each seed counts once.
 
     Raises:
-        ConfigError: they are of different models, data or edits, or two have a method with the same seed.
+        ConfigError: they are of different models, data, edits or pictures, or two have a method with the same seed.
     """
     if len(runs) == 1:
         return runs[0]
     for key in ("model", "data", "n_edits"):
         if len(found := {str(run.metrics[key]) for run in runs}) > 1:
             raise ConfigError(f"These runs differ in {key}: {', '.join(found)}.", "give runs on the same edits")
+    shown = [{row.image for row in run.rows if row.image} for run in runs]
+    if any(found and shown[0] and not found & shown[0] for found in shown):
+        raise ConfigError(
+            "These runs have no picture in common, so that their probes cannot be paired.",
+            "rows name pictures by their paths: make the runs with one data.root",
+        )
     rows: dict[str, dict[int, list[ProbeResult]]] = defaultdict(dict)
     sources: dict[str, list[FinishedRun]] = defaultdict(list)
     for run in runs:

@@ -69,3 +69,14 @@ def test_what_does_not_belong_together_is_refused(made: Made) -> None:
     other = made(1, 1.0, "ldke")
     with pytest.raises(ConfigError, match="differ in n_edits"):
         merged([made(0, 1.0, "ldke"), replace(other, metrics={**other.metrics, "n_edits": 5})])
+
+
+def test_runs_that_name_pictures_differently_are_refused(made: Made) -> None:
+    here, there = (
+        replace(run, rows=[replace(row, image=f"{root}/a.png") for row in run.rows])
+        for root, run in (("here", made(0, 1.0, "ldke")), ("there", made(0, 0.5, "mend")))
+    )
+    with pytest.raises(ConfigError, match="no picture in common"):
+        merged([here, there])
+    same = replace(there, rows=[replace(row, image="here/a.png") for row in there.rows])
+    assert len(merged([here, same]).rows) == 12
