@@ -175,8 +175,12 @@ class Prompts:
         """
         if not answer.strip():
             raise DataError("A target is empty.", "give every edit an answer to write")
-        ids: list[int] = self.tokenizer(answer, add_special_tokens=False)["input_ids"]
-        return [*ids, self.tokenizer.eos_token_id]
+        return [*self.token_ids([answer])[0], self.tokenizer.eos_token_id]
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of texts by themselves, without any mark before or after them."""
+        ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        return ids
 
     def decode(self, ids: Tensor) -> list[str]:
         """Answers as text, from generated ids (batch, new) without their prompts."""

@@ -45,7 +45,7 @@ def _key() -> dict[str, Tensor]:
     """A key of the longest kind, of random states."""
     features = LAYERS * WIDTH
     states = {name: torch.randn(1, features) for name in ("image", "text", "last", "target")}
-    states |= {name: torch.randn(1, tokens, WIDTH) for name, tokens in MAX_TOKENS.items()}
+    states |= {name: torch.randn(1, n, WIDTH) for name, n in MAX_TOKENS.items() if name != "word_tokens"}
     classifier = PairClassifier(features, LAYERS, kept=RouterConfig().kept)
     with torch.no_grad():
         key = classifier.embed_edits(states | {"seen": torch.ones(1, 1)})

@@ -20,7 +20,7 @@ from ldke_pl.errors import ConfigError
 from ldke_pl.router import FeatureReader, Features
 from ldke_pl.router.features import MAX_TOKENS
 
-READING = 2
+READING = 3
 """Raised whenever the same model and texts come to be read in another way."""
 
 NAMES = ("edit", "query")

@@ -2,7 +2,7 @@
 
 Two streams are compared and judged apart, and a query is relevant only if both agree. The one asks whether query and
 edit are about the same thing (picture against picture, and picture or the name that the unedited model gives it against
-text, since a fact told on a picture can be asked about in words); the other asks whether the query's question is
+text, by meaning and by spelling, since a fact told on a picture can be asked about in words); the other asks whether the query's question is
 touched by the edit's, which depends on the kind of edit and is read from the edit's own question. Judged apart, neither
 can make up for the other: what is learned about things holds for questions that were never trained on, and the reverse.
 """
@@ -33,6 +33,18 @@ from ldke_pl.router.similarities import (
     similarities,
     spread,
 )
+
+SPACES = {
+    "image": "image",
+    "text": "text",
+    "last": "last",
+    "target": "text",
+    "name": "text",
+    "named": "text",
+    "word": "word",
+    "spelling": "word",
+}
+"""Stream -> whose mean it is compared from."""
 
 GATE = 2
 """Size of what is seen of an edit's question, and of a query's, by itself: enough for what kind it is."""
@@ -66,6 +78,7 @@ class PairClassifier(nn.Module):
     centre_image: Tensor
     centre_text: Tensor
     centre_last: Tensor
+    centre_word: Tensor
 
     def __init__(
         self,
@@ -86,9 +99,10 @@ class PairClassifier(nn.Module):
         self.trust = 0.0
         for name in ("image", "text", "last"):
             self.register_buffer(f"centre_{name}", torch.zeros(features))
+        self.register_buffer("centre_word", torch.zeros(features // layers))
         if kept is not None:
-            for name in ("image", "text"):
-                self.register_buffer(f"basis_{name}", torch.zeros(layers, features // layers, kept))
+            for name, bases in (("image", layers), ("text", layers), ("word", 1)):
+                self.register_buffer(f"basis_{name}", torch.zeros(bases, features // layers, kept))
         for name in COHORT:
             self.register_buffer(f"cohort_{name}", torch.zeros(cohort, MAX_TOKENS[name], features // layers))
 
@@ -110,6 +124,8 @@ class PairClassifier(nn.Module):
         self.centre_image.copy_(queries["image"][pictured].mean(0) if pictured.any() else queries["image"].mean(0))
         self.centre_text.copy_(queries["text"].mean(0))
         self.centre_last.copy_(queries["last"].mean(0))
+        words = queries["word_tokens"]
+        self.centre_word.copy_(words[is_there(words)].mean(0))
         if self.shape["kept"] is not None:
             self._fit_bases(queries)
 
@@ -124,6 +140,9 @@ class PairClassifier(nn.Module):
             tokens = queries[f"{name}_tokens"].flatten(0, 1)
             tokens = tokens[is_there(tokens)] - centre[-basis.shape[1] :]
             basis[-1] = principal_directions(tokens, basis.shape[2])
+        words = queries["word_tokens"]
+        basis = self.get_buffer("basis_word")
+        basis[0] = principal_directions(words[is_there(words)] - self.centre_word, basis.shape[2])
 
     @property
     def cohort(self) -> Features:
@@ -183,8 +202,9 @@ class PairClassifier(nn.Module):
     def _directions(self, features: Features) -> Features:
         """Centred states of unit length: pooled ones as (n, layers * GROUPS, part), others as (n, tokens, width)."""
         found = {"seen": features["seen"]}
-        for name, centre in self._centres().items():
+        for name in SPACES:
             if name in features:
+                centre = self._centre(name)
                 states = torch.unflatten(features[name] - centre, -1, (self.layers, -1))
                 if self.shape["kept"] is not None:
                     states = torch.einsum("nlw,lwk->nlk", states, self._basis(name))
@@ -195,15 +215,14 @@ class PairClassifier(nn.Module):
         found["image"] = found["image"] * features["seen"][..., None]
         return found
 
-    def _centres(self) -> dict[str, Tensor]:
-        words = dict.fromkeys(("text", "target", "name", "named"), self.centre_text)
-        return words | {"image": self.centre_image, "last": self.centre_last}
+    def _centre(self, name: str) -> Tensor:
+        return self.get_buffer(f"centre_{SPACES[name]}")
 
     def _basis(self, name: str) -> Tensor:
-        return self.get_buffer("basis_image" if name == "image" else "basis_text")
+        return self.get_buffer(f"basis_{'text' if name == 'last' else SPACES[name]}")
 
     def _token_directions(self, name: str, states: Tensor) -> Tensor:
-        moved = states - self._centres()[name][-states.shape[-1] :]
+        moved = states - self._centre(name)[-states.shape[-1] :]
         if self.shape["kept"] is not None:
             moved = moved @ self._basis(name)[-1]
         return nn.functional.normalize(moved, dim=-1) * is_there(states)[..., None]
@@ -268,17 +287,17 @@ class ClassifierRouter:
         return logits.sigmoid()
 
     def key_views(self, keys: Features) -> Features:
-        """An edit with a picture is known by that and by the name of what it shows, others by their words."""
-        named, worded, pictured = (keys[f"{name}_tokens"].float() for name in ("name", "text", "image"))
-        names = torch.where(is_there(named).any(1)[:, None], _mean(named), _mean(pictured))
-        told = _mean(worded) * (1 - keys["seen"])
-        return {"picture": keys["image"].flatten(1).float(), "name": names, "told": told}
+        """An edit with a picture is known by that and by the name of what it shows, or has none; others by words."""
+        named, worded, pictured = (keys[f"{name}_tokens"].float() for name in ("spelling", "text", "image"))
+        nameless = ~is_there(named).any(1)[:, None]
+        told = torch.where(keys["seen"] > 0, _mean(pictured) * nameless, _mean(worded))
+        return {"picture": keys["image"].flatten(1).float(), "name": _mean(named), "told": told}
 
     def query_views(self, asked: Features) -> Features:
         """A query with a picture is known by that, whatever it asks; others by each of their words."""
-        words = asked["text_tokens"] * (1 - asked["seen"])[..., None]
+        spelled, words = (asked[n] * (1 - asked["seen"])[..., None] for n in ("word_tokens", "text_tokens"))
         told = torch.cat([words, _mean(asked["image_tokens"])[:, None]], 1)
-        return {"picture": asked["image"].flatten(1)[:, None].cpu(), "name": words.cpu(), "told": told.cpu()}
+        return {"picture": asked["image"].flatten(1)[:, None].cpu(), "name": spelled.cpu(), "told": told.cpu()}
 
 
 def _trimmed(queries: Features) -> Features:

@@ -17,16 +17,28 @@ from ldke_pl.data import EditRequest, Question
 from ldke_pl.errors import ModelError
 from ldke_pl.router.queries import Queries, canonical
 
-MAX_TOKENS = {"image_tokens": 16, "text_tokens": 24, "target_tokens": 8, "name_tokens": 8, "named_tokens": 24}
+MAX_TOKENS = {
+    "image_tokens": 16,
+    "text_tokens": 24,
+    "word_tokens": 24,
+    "target_tokens": 8,
+    "name_tokens": 8,
+    "spelling_tokens": 8,
+    "named_tokens": 24,
+}
 """States kept per stream for token-by-token comparison; longer streams are averaged down to as many."""
+
+LEAD = "is"
+"""A word that a name is spelled behind: most tokenizers begin a text with other tokens than a word within one."""
 
 Features = dict[str, Tensor]
 """What is read of a batch of queries, fp32:
 
 ``image``, ``text``, ``last``: pooled picture states, pooled question states and the last prompt token's state,
 (queries, layers * width). ``seen``: (queries, 1), 1 with a picture and 0 without. ``image_tokens``, ``text_tokens``:
-states of the highest layer read, token by token, (queries, tokens, width), zero where there is none. Edits have
-``target``, ``target_tokens``, ``name_tokens`` and ``named_tokens`` besides.
+states of the highest layer read, token by token, (queries, tokens, width), zero where there is none. ``word_tokens``:
+the same tokens before any layer, as the model's input embeddings; questions alone have them. Edits have ``target``,
+``target_tokens``, ``name_tokens``, ``spelling_tokens`` and ``named_tokens`` instead.
 """
 
 
@@ -60,9 +72,11 @@ class FeatureReader:
 
         The name is what the unedited model calls what it sees on an edit's picture: asked about without a picture, the
         same thing is known by that. What a chat template puts after a text is no part of a name, and would be one of
-        few states to compare. The named question is the edit's own, asked in words ("<name>. <question>").
+        few states to compare. A name's spelling are the embeddings of its tokens: its states depend on what stands
+        before it, these do not. The named question is the edit's own, asked in words ("<name>. <question>").
         """
         features = self.questions([Question(r.image, r.prompt) for r in requests])
+        del features["word_tokens"]
         target = self.questions([Question(None, r.target) for r in requests])
         features |= {"target": target["text"], "target_tokens": _short(target["text_tokens"], "target_tokens")}
         names = self._names(requests)
@@ -74,7 +88,7 @@ class FeatureReader:
             if stream == "name_tokens":
                 states = _without_last(states, len(self.backbone.prompts.grammar.closing))
             features[stream] = _short(states, stream)
-        return features
+        return features | {"spelling_tokens": self._spellings(names, len(requests))}
 
     def _names(self, requests: Sequence[EditRequest]) -> dict[int, str]:
         """Request -> what the model calls what its picture shows; without those that have no picture or no answer."""
@@ -84,6 +98,18 @@ class FeatureReader:
         asked = self.backbone.prompts.encode([Question(requests[i].image, self.naming) for i in pictured])
         answers = greedy_answers(self.backbone, asked.to(self.backbone.device))
         return {i: answer for i, answer in zip(pictured, answers, strict=True) if answer}
+
+    @torch.no_grad()
+    def _spellings(self, names: dict[int, str], count: int) -> Tensor:
+        """Embeddings of the tokens of some of ``count`` edits' names, as they are within a text, and then zeros."""
+        embed, device = self.backbone.model.get_input_embeddings(), self.backbone.device
+        lead, *spelled = self.backbone.prompts.token_ids([LEAD, *(f"{LEAD} {name}" for name in names.values())])
+        most = MAX_TOKENS["spelling_tokens"]
+        found = torch.zeros(count, most, self.backbone.width, device=device)
+        for row, ids in zip(names, spelled, strict=True):
+            own = embed(torch.tensor(ids[len(lead) :], device=device)).float()
+            found[row] = _tokens(own[None], torch.ones(1, len(own), dtype=torch.bool), most)[0]
+        return found
 
     @torch.no_grad()
     def read(self, queries: Queries) -> Features:
@@ -97,6 +123,7 @@ class FeatureReader:
         image = (ids == prompts.image_token_id) & attention.bool()
         text = prompts.last_question(ids, attention)
         top = hidden[..., -self.backbone.width :]
+        words = self.backbone.model.get_input_embeddings()(ids).float()
         return {
             "image": _mean(hidden, image),
             "text": _mean(hidden, text),
@@ -104,6 +131,7 @@ class FeatureReader:
             "seen": image.any(1, keepdim=True).float(),
             "image_tokens": _tokens(top, image, MAX_TOKENS["image_tokens"]),
             "text_tokens": _tokens(top, text, MAX_TOKENS["text_tokens"]),
+            "word_tokens": _tokens(words, text, MAX_TOKENS["word_tokens"]),
         }
 
     def _reached(self, pictured: bool) -> list[int]:

@@ -20,6 +20,7 @@ LATE = {
         ("text_tokens", "image_tokens"),
         ("image_tokens", "text_tokens"),
         ("text_tokens", "name_tokens"),
+        ("word_tokens", "spelling_tokens"),
     ),
     "question": (("text_tokens", "text_tokens"), ("text_tokens", "target_tokens")),
 }
@@ -31,7 +32,7 @@ DEPICTED = (("text", "image"), ("text_tokens", "image_tokens"))
 NAMED = 4
 """How many numbers tell the question stream how a query in words matches an edit's question asked in words."""
 
-COHORT = ("image_tokens", "name_tokens")
+COHORT = ("image_tokens", "name_tokens", "spelling_tokens")
 """States of an edit that a query's match with is also given less its level among those of a cohort."""
 
 LEVELLED = tuple((query, edit) for query, edit in LATE["thing"] if edit in COHORT)

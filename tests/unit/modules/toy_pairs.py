@@ -14,10 +14,14 @@ CASES, WIDTH, STEPS = 12, 16, 30
 
 
 def features(things: Tensor, asked: Tensor) -> Features:
-    """Features of one thing and one question per row, with the same states pooled and token by token."""
+    """Features of one thing and one question per row, with the same states pooled and token by token.
+
+    They are those of an edit and of a query at once.
+    """
     pooled = {"image": things, "text": asked, "last": asked, "target": things.flip(1)}
     tokens = {f"{n}_tokens": pooled[n][:, None] for n in ("image", "text", "target")}
-    tokens |= {"name_tokens": tokens["image_tokens"], "named_tokens": tokens["text_tokens"]}
+    tokens |= {f"{n}_tokens": tokens["image_tokens"] for n in ("word", "name", "spelling")}
+    tokens |= {"named_tokens": tokens["text_tokens"]}
     return pooled | tokens | {"seen": torch.ones(len(things), 1)}
 
 

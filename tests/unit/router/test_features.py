@@ -81,6 +81,7 @@ def test_edits_have_the_states_of_their_target_besides(reader: FeatureReader, pi
     requests = [EditRequest(pictures[0], ASKED, "Balumo"), EditRequest(None, "Who?", "a rather long new answer " * 3)]
     found = reader.edits(requests)
     own = reader.questions([Question(r.image, r.prompt) for r in requests])
+    del own["word_tokens"]
     assert_rows_equal({name: found[name] for name in own}, own)
     targets = reader.questions([Question(None, r.target) for r in requests])
     torch.testing.assert_close(found["target"], targets["text"])
@@ -125,7 +126,22 @@ def test_nothing_is_named_unless_asked_or_answered(backbone: Backbone, pictures:
     found = [FeatureReader(backbone, [0]).edits(request)]
     with mock.patch("ldke_pl.router.features.greedy_answers", return_value=[""]):
         found.append(FeatureReader(backbone, [0], naming=ASKED).edits(request))
-    assert not any(f[name].any() for f in found for name in ("name_tokens", "named_tokens"))
+    assert not any(f[f"{name}_tokens"].any() for f in found for name in ("name", "spelling", "named"))
+
+
+@pytest.mark.parametrize("text", ["In Zomu, who leads?", "Who leads Zomu", "Zomu"])
+def test_a_name_is_spelled_alike_wherever_it_stands_in_a_text(
+    backbone: Backbone, pictures: list[Image.Image], text: str
+) -> None:
+    reader = FeatureReader(backbone, [0], naming=ASKED)
+    requests = [EditRequest(None, "Who?", "Lina"), EditRequest(pictures[0], ASKED, "Balumo")]
+    with mock.patch("ldke_pl.router.features.greedy_answers", return_value=["Zomu"]):
+        spelled = reader.edits(requests)["spelling_tokens"]
+    asked = reader.questions([Question(None, text)])["word_tokens"][0]
+    own = len(backbone.prompts.token_ids([" Zomu"])[0])
+    runs = [torch.equal(asked[i : i + own], spelled[1, :own]) for i in range(len(asked) - own + 1)]
+    assert own > 1 and runs.count(True) == 1
+    assert not spelled[1, own:].any() and not spelled[0].any()
 
 
 def test_tokens_are_kept_in_order_and_averaged_where_too_many() -> None:

@@ -103,14 +103,14 @@ def test_an_edit_asked_in_words_is_compared_both_ways_with_queries_in_words() ->
 
 def test_a_query_is_levelled_by_the_nearest_of_the_cohort() -> None:
     made, queries = PairClassifier(4, cohort=8), unit_tokens(1, 5, 4)
-    things = {"image_tokens": unit_tokens(2, 7, 7)[1:], "name_tokens": unit_tokens(3, 7, 6)[1:]}
+    things = {f"{n}_tokens": unit_tokens(2 + i, 7, 6)[1:] for i, n in enumerate(("image", "name", "spelling"))}
     made.compare_with(things)
     features = {n: queries.sum(1) for n in ("image", "text", "last")} | {"seen": torch.ones(5, 1)}
-    features |= {"image_tokens": queries, "text_tokens": queries.flip(1)}
+    features |= {"image_tokens": queries, "text_tokens": queries.flip(1), "word_tokens": queries.roll(1, 1)}
     found, known = made.embed_queries(features), torch.zeros(5, 6, dtype=torch.bool)
     known[2, :4] = True
     other = made.embed_queries(features, things, known)
-    for query, edit in (("image", "image"), ("text", "image"), ("text", "name")):
+    for query, edit in (("image", "image"), ("text", "image"), ("text", "name"), ("word", "spelling")):
         matches = late_interaction(queries, made.cohort[f"{edit}_tokens"])
         assert matches.shape == (5, 8, 2) and not matches[:, 6:].any()
         level = f"{query}_tokens of {edit}_tokens"
