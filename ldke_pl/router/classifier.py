@@ -1,10 +1,11 @@
 """The Disentanglement Classifier: is this query relevant to this edit? Ours, after the idea of arXiv 2605.29826.
 
 Two streams are compared and judged apart, and a query is relevant only if both agree. The one asks whether query and
-edit are about the same thing (picture against picture, and picture or the name that the unedited model gives it against
-text, by meaning and by spelling, since a fact told on a picture can be asked about in words); the other asks whether the query's question is
-touched by the edit's, which depends on the kind of edit and is read from the edit's own question. Judged apart, neither
-can make up for the other: what is learned about things holds for questions that were never trained on, and the reverse.
+edit are about the same thing (picture against picture, and picture or the name that the unedited model gives it
+against text, by meaning and by spelling, since a fact told on a picture can be asked about in words); the other asks
+whether the query's question is touched by the edit's, which depends on the kind of edit and is read from the edit's
+own question. Judged apart, neither can make up for the other: what is learned about things holds for questions that
+were never trained on, and the reverse.
 """
 
 from collections.abc import Sequence
