@@ -1,9 +1,10 @@
 """Run folders of ``edit.py``, and several of them as one: other methods, or other seeds, on the same cases."""
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ def read_run(folder: Path) -> FinishedRun:
 def merged(runs: Sequence[FinishedRun]) -> FinishedRun:
     """Several runs as one; of the floor, which is the same in all, each seed counts once.
 
+    Pictures are named from the folder that holds all of a run's, so that runs made in two places can be paired.
+
     Raises:
         ConfigError: they are of different models, data, edits or pictures, or two have a method with the same seed.
     """
@@ -50,11 +53,12 @@ def merged(runs: Sequence[FinishedRun]) -> FinishedRun:
     for key in ("model", "data", "n_edits"):
         if len(found := {str(run.metrics[key]) for run in runs}) > 1:
             raise ConfigError(f"These runs differ in {key}: {', '.join(found)}.", "give runs on the same edits")
+    runs = [_within_one_folder(run) for run in runs]
     shown = [{row.image for row in run.rows if row.image} for run in runs]
     if any(found and shown[0] and not found & shown[0] for found in shown):
         raise ConfigError(
             "These runs have no picture in common, so that their probes cannot be paired.",
-            "rows name pictures by their paths: make the runs with one data.root",
+            "give runs whose pictures have the same names",
         )
     rows: dict[str, dict[int, list[ProbeResult]]] = defaultdict(dict)
     sources: dict[str, list[FinishedRun]] = defaultdict(list)
@@ -73,6 +77,17 @@ def merged(runs: Sequence[FinishedRun]) -> FinishedRun:
         "seeds": sorted({seed for by_seed in rows.values() for seed in by_seed}),
     }  # fmt: skip
     return FinishedRun(metrics, [row for kept in of_method.values() for row in kept], runs[0].held_out)
+
+
+def _within_one_folder(run: FinishedRun) -> FinishedRun:
+    """The run with paths of pictures less what they share, if all of them share a folder."""
+    folders = {os.path.dirname(row.image) for row in run.rows if row.image}
+    try:
+        shared = os.path.commonpath(folders)
+    except ValueError:  # no pictures, or some that are no files
+        return run
+    names = {row.image: os.path.relpath(row.image, shared) for row in run.rows if row.image}
+    return replace(run, rows=[replace(row, image=names.get(row.image, "")) for row in run.rows])
 
 
 def _by_seed(rows: Sequence[ProbeResult]) -> dict[str, dict[int, list[ProbeResult]]]:

@@ -71,12 +71,26 @@ def test_what_does_not_belong_together_is_refused(made: Made) -> None:
         merged([made(0, 1.0, "ldke"), replace(other, metrics={**other.metrics, "n_edits": 5})])
 
 
-def test_runs_that_name_pictures_differently_are_refused(made: Made) -> None:
-    here, there = (
-        replace(run, rows=[replace(row, image=f"{root}/a.png") for row in run.rows])
-        for root, run in (("here", made(0, 1.0, "ldke")), ("there", made(0, 0.5, "mend")))
-    )
+def showing(run: FinishedRun, *pictures: str) -> FinishedRun:
+    return replace(run, rows=[replace(r, image=pictures[i % len(pictures)]) for i, r in enumerate(run.rows)])
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        [("/here/x/a.png", "/here/y/a.png", ""), ("there/x/a.png", "there/y/a.png", "")],
+        [("/here/a.png",), ("/there/a.png",)],
+        [("", ""), ("", "")],
+    ],
+)
+def test_pictures_are_paired_wherever_they_are_kept(made: Made, places: list[tuple[str, ...]]) -> None:
+    runs = [showing(made(0, s, n), *p) for s, n, p in zip((1.0, 0.5), ("ldke", "mend"), places, strict=True)]
+    rows = merged(runs).rows
+    names = [[row.image for row in rows if row.method == method] for method in ("ldke", "mend")]
+    assert names[0] == names[1] and "here" not in "".join(names[0])
+
+
+def test_runs_on_other_pictures_are_refused(made: Made) -> None:
+    runs = [showing(made(0, 1.0, "ldke"), "/a/1.png", "/b/1.png"), showing(made(0, 0.5, "mend"), "memory:1")]
     with pytest.raises(ConfigError, match="no picture in common"):
-        merged([here, there])
-    same = replace(there, rows=[replace(row, image="here/a.png") for row in there.rows])
-    assert len(merged([here, same]).rows) == 12
+        merged(runs)
