@@ -23,7 +23,8 @@ from ldke_pl.config import CONF_DIR, EditConfig, ModelConfig, load_config
 from ldke_pl.data import EditRequest, Question
 from ldke_pl.editors import Editor, build_editor
 from ldke_pl.edits import BASE_ROW, Edit, applied
-from ldke_pl.edits.artefact import Artefact, load_artefact, read_config, save_artefact
+from ldke_pl.edits.artefact import REMEMBERED, Artefact, load_artefact, save_artefact
+from ldke_pl.edits.files import read_config
 from ldke_pl.errors import EditError
 from ldke_pl.localize import Calibration, build_localizer
 from ldke_pl.router import FeatureReader, Key, KeyIndex, RadiusRouter, Router, load_router
@@ -66,6 +67,7 @@ class EditedModel:
         self.index = KeyIndex(router)
         self._edits: dict[str, Edit] = {}
         self._superseded_by: dict[str, str] = {}
+        self._rolled_back: list[dict[str, str]] = []
         self._enabled = True
 
     @classmethod
@@ -98,8 +100,8 @@ class EditedModel:
 
     @property
     def active(self) -> list[Edit]:
-        """The edits in force: all but those that a later edit of the same fact has superseded."""
-        return [e for name, e in self._edits.items() if name not in self._superseded_by]
+        """The edits in force: all but those disabled and those that a later edit of the same fact has superseded."""
+        return [e for name, e in self._edits.items() if name not in self._superseded_by and not e.disabled]
 
     def edit(self, requests: Sequence[EditRequest], *, seed: int = 0) -> list[str]:
         """Write ``requests`` and return the ids of their edits, in order.
@@ -113,7 +115,7 @@ class EditedModel:
             if not request.prompt.strip() or not request.target.strip():
                 raise EditError(f"Request {number} has an empty prompt or target.", "give each request both")
         made = self.editor.edit(requests, seed=seed)
-        return [self.add(e, r) for e, r in zip(made, requests, strict=True)]
+        return [self.add(replace(e, seed=seed), r) for e, r in zip(made, requests, strict=True)]
 
     def add(self, edit: Edit, request: EditRequest) -> str:
         """Put a finished edit in force: give it a key, a free id, and the earlier edit that it supersedes, if any.
@@ -139,6 +141,8 @@ class EditedModel:
             self._edits[edit.edit_id] = replace(edit, key=self.index.key(edit.edit_id)) if known else edit
             if edit.supersedes:
                 self._supersede(edit.supersedes, edit.edit_id)
+            if edit.disabled and known:
+                self.index.hide(edit.edit_id)
 
     def _supersede(self, earlier: str, later: str) -> None:
         self._superseded_by[earlier] = later
@@ -161,9 +165,10 @@ class EditedModel:
         Raises:
             EditError: there is no such edit.
         """
-        if edit_id not in self._edits:
-            raise EditError(f"There is no edit {edit_id!r}.", f"the edits are {', '.join(self._edits) or 'none'}")
-        earlier = self._edits.pop(edit_id).supersedes
+        gone = self._known(edit_id)
+        del self._edits[edit_id]
+        self._rolled_back.append({name: getattr(gone, name) for name in REMEMBERED})
+        earlier = gone.supersedes
         later = self._superseded_by.pop(edit_id, "")
         if edit_id in self.index:
             self.index.remove(edit_id)
@@ -173,8 +178,37 @@ class EditedModel:
             self._superseded_by[earlier] = later
         elif earlier:
             del self._superseded_by[earlier]
-            if earlier in self.index:
-                self.index.show(earlier)
+            self._show(earlier)
+
+    def disable(self, edit_id: str) -> None:
+        """Route no query to an edit any more; it is kept, and what it has superseded stays superseded.
+
+        Raises:
+            EditError: there is no such edit.
+        """
+        self._edits[edit_id] = replace(self._known(edit_id), disabled=True)
+        if edit_id in self.index:
+            self.index.hide(edit_id)
+
+    def enable(self, edit_id: str) -> None:
+        """Route queries to a disabled edit again, unless a later edit has superseded it.
+
+        Raises:
+            EditError: there is no such edit.
+        """
+        if self._known(edit_id).disabled:
+            self._edits[edit_id] = replace(self._edits[edit_id], disabled=False)
+            self._show(edit_id)
+
+    def _known(self, edit_id: str) -> Edit:
+        if edit_id not in self._edits:
+            raise EditError(f"There is no edit {edit_id!r}.", f"the edits are {', '.join(self._edits) or 'none'}")
+        return self._edits[edit_id]
+
+    def _show(self, edit_id: str) -> None:
+        """Put a hidden edit in force again if nothing hides it any more."""
+        if edit_id in self.index and edit_id not in self._superseded_by and not self._edits[edit_id].disabled:
+            self.index.show(edit_id)
 
     @contextmanager
     def disabled(self) -> Iterator[None]:
@@ -244,7 +278,8 @@ class EditedModel:
 
     def save(self, folder: str | Path) -> None:
         """Write the edits and the router, not the base model."""
-        artefact = Artefact(list(self._edits.values()), describe(self.router), weights(self.router))
+        edits = list(self._edits.values())
+        artefact = Artefact(edits, describe(self.router), weights(self.router), self._rolled_back)
         save_artefact(Path(folder), self.backbone, artefact)
 
     @classmethod
@@ -269,6 +304,7 @@ class EditedModel:
         atlas = ATLAS_ROUTER if backbone.name == "atlas" else None
         edited = cls(backbone, router, _default_editor(backbone, atlas))
         edited.put(artefact.edits)
+        edited._rolled_back = list(artefact.rolled_back)
         return edited
 
 

@@ -126,7 +126,7 @@ def load_backbone(config: ModelConfig, device: torch.device | None = None) -> Ba
         ModelError: there is no such model, it cannot be read, or weights are missing.
     """
     source = str(ATLAS) if config.name == "atlas" else config.name
-    with _quiet():
+    with quiet():
         try:
             found: Any = AutoModelForImageTextToText.from_pretrained(
                 source,
@@ -171,8 +171,8 @@ def _few_bits(quantization: str | None) -> dict[str, Any]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' progress bars and notes on optional packages off the terminal while loading."""
+def quiet() -> Iterator[None]:
+    """Keep transformers' progress bars and notes on optional packages off the terminal while loading and saving."""
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

@@ -5,24 +5,25 @@ base that does not match is refused, because deltas on other weights would be ot
 """
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ldke_pl.backbone import CONNECTOR, Backbone
 from ldke_pl.edits.deltas import Delta
 from ldke_pl.edits.edit import Edit
+from ldke_pl.edits.files import DELTAS, ROUTER, VERSION, read_config, read_tensors, write_files
 from ldke_pl.errors import ArtefactError
 
-CONFIG, DELTAS, ROUTER = "edit_config.json", "edits.safetensors", "router.safetensors"
-VERSION = 1
+REMEMBERED = ("edit_id", "prompt", "target")
+"""What is kept of an edit that was rolled back."""
+
+ADDED = ("context", "blind", "disabled", "seed")
+"""Fields of an edit that artefacts of before lack; without them they have their defaults."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,17 @@ class Artefact:
         edits: in the order in which they were made.
         router: description of the router, as the router package wrote it.
         router_state: the router's weights.
+        rolled_back: edits that were taken back, of which only ``REMEMBERED`` is kept.
     """
 
     edits: list[Edit]
     router: dict[str, Any]
     router_state: dict[str, Tensor]
+    rolled_back: list[dict[str, str]] = field(default_factory=list)
 
 
 def save_artefact(folder: Path, backbone: Backbone, artefact: Artefact) -> None:
-    """Write ``artefact``; files appear complete or not at all, the configuration, with the others' checksums, last.
+    """Write ``artefact``; what was there before, or all that is new, is whole at any moment.
 
     Raises:
         ArtefactError: the folder cannot be written, or the disk is full.
@@ -52,39 +55,11 @@ def save_artefact(folder: Path, backbone: Backbone, artefact: Artefact) -> None:
         "base": base_identity(backbone, top) | {"top_layer": top},
         "router": artefact.router,
         "edits": [_describe(edit) for edit in artefact.edits],
+        "rolled_back": artefact.rolled_back,
     }
     keys = {f"key|{e.edit_id}|{n}": t for e in artefact.edits for n, t in e.key.items()}
     router = keys | {f"router|{n}": t for n, t in artefact.router_state.items()}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / DELTAS, _delta_tensors(artefact.edits))
-        _write(folder / ROUTER, router)
-        config["sha256"] = {name: _sha256(folder / name) for name in (DELTAS, ROUTER)}
-        partial = folder / (CONFIG + ".partial")
-        partial.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-        partial.rename(folder / CONFIG)
-    except (OSError, SafetensorError) as fault:
-        raise ArtefactError(
-            f"Edits cannot be written to {folder}: {fault}", "make room, or write somewhere else; what is there is kept"
-        ) from fault
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """The artefact's configuration.
-
-    Raises:
-        ArtefactError: there is none, or it cannot be read.
-    """
-    try:
-        config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        if config["version"] != VERSION:
-            raise ValueError(f"it has version {config['version']}, this program reads {VERSION}")
-        missing = [key for key in ("name", "dtype", "revision", "top_layer") if key not in config["base"]]
-        if missing or not {"edits", "router", "sha256"} <= config.keys():
-            raise ValueError(f"it lacks {', '.join(missing) or 'edits, router or sha256'}")
-    except (OSError, ValueError, KeyError, TypeError) as fault:
-        raise ArtefactError(f"{folder / CONFIG} cannot be read: {fault}", "give a folder written by save()") from fault
-    return config
+    write_files(folder, config, {DELTAS: _delta_tensors(artefact.edits), ROUTER: router})
 
 
 def load_artefact(folder: Path, backbone: Backbone) -> Artefact:
@@ -96,10 +71,10 @@ def load_artefact(folder: Path, backbone: Backbone) -> Artefact:
     config = read_config(folder)
     _check_base(folder, backbone, config["base"])
     sums = config["sha256"]
-    deltas, router = _by_layer(_read(folder / DELTAS, sums)), _read(folder / ROUTER, sums)
-    edits = [_edit(e, deltas.get(e.get("edit_id", ""), {}), router, backbone, folder) for e in config["edits"]]
+    deltas, router = by_layer(read_tensors(folder / DELTAS, sums)), read_tensors(folder / ROUTER, sums)
+    edits = [read_edit(e, deltas.get(e.get("edit_id", ""), {}), router, backbone, folder) for e in config["edits"]]
     state = {n.removeprefix("router|"): t for n, t in router.items() if n.startswith("router|")}
-    return Artefact(edits, config["router"], state)
+    return Artefact(edits, config["router"], state, config.get("rolled_back", []))
 
 
 def base_identity(backbone: Backbone, top: int) -> dict[str, str | None]:
@@ -115,13 +90,17 @@ def base_identity(backbone: Backbone, top: int) -> dict[str, str | None]:
     }
 
 
-def _check_base(folder: Path, backbone: Backbone, saved: dict[str, Any]) -> None:
+def differing(backbone: Backbone, saved: dict[str, Any]) -> list[str]:
+    """In which respects a base model is not the one that an artefact's configuration names under ``base``."""
     found = base_identity(backbone, saved["top_layer"])
-    differing = [k for k in ("fingerprint", "dtype", "processor", "chat_template") if found[k] != saved.get(k)]
-    if differing:
+    return [k for k in ("fingerprint", "dtype", "processor", "chat_template") if found[k] != saved.get(k)]
+
+
+def _check_base(folder: Path, backbone: Backbone, saved: dict[str, Any]) -> None:
+    if faults := differing(backbone, saved):
         raise ArtefactError(
             f"The edits in {folder} were made on {saved['name']!r}; {backbone.name!r} differs from it in "
-            f"{', '.join(differing)}.",
+            f"{', '.join(faults)}.",
             "load them on the base model that they were made on, in the same dtype",
         )
 
@@ -134,7 +113,7 @@ def _top(backbone: Backbone, artefact: Artefact) -> int:
 
 
 def _describe(edit: Edit) -> dict[str, Any]:
-    names = ("edit_id", "prompt", "target", "sites", "loss", "steps", "supersedes", "context", "blind")
+    names = ("edit_id", "prompt", "target", "sites", "loss", "steps", "supersedes", *ADDED)
     return {n: getattr(edit, n) for n in names} | {"key": sorted(edit.key)}
 
 
@@ -149,7 +128,7 @@ def _delta_tensors(edits: Sequence[Edit]) -> dict[str, Tensor]:
     return tensors
 
 
-def _by_layer(tensors: dict[str, Tensor]) -> dict[str, dict[str, dict[str, Tensor]]]:
+def by_layer(tensors: dict[str, Tensor]) -> dict[str, dict[str, dict[str, Tensor]]]:
     """The inverse of :func:`_delta_tensors`: edit -> linear layer -> part of its delta."""
     found: dict[str, dict[str, dict[str, Tensor]]] = {}
     for path, tensor in tensors.items():
@@ -159,9 +138,18 @@ def _by_layer(tensors: dict[str, Tensor]) -> dict[str, dict[str, dict[str, Tenso
     return found
 
 
-def _edit(
+def read_edit(
     entry: dict[str, Any], held: dict[str, dict[str, Tensor]], keys: dict[str, Tensor], backbone: Backbone, folder: Path
 ) -> Edit:
+    """One edit from its entry in the configuration.
+
+    Args:
+        held: linear layer -> part of its delta.
+        keys: the tensors of ``router.safetensors``.
+
+    Raises:
+        ArtefactError: a part is missing, of another shape, or no number.
+    """
     try:
         if not backbone.sites.keys() >= {*entry["sites"]}:
             raise KeyError(f"sites {entry['sites']}")
@@ -171,7 +159,7 @@ def _edit(
         deltas = {n: _delta(n, held[n], (m.out_features, m.in_features)) for n, m in slots.items()}
         key = {n: keys[f"key|{entry['edit_id']}|{n}"] for n in entry["key"]}
         rest = {n: entry[n] for n in ("edit_id", "prompt", "target", "loss", "steps", "supersedes")}
-        told = {n: entry[n] for n in ("context", "blind") if n in entry}
+        told = {n: entry[n] for n in ADDED if n in entry}
         return Edit(**rest, **told, sites=tuple(entry["sites"]), deltas=deltas, key=key)
     except (AttributeError, KeyError, ValueError, TypeError) as fault:
         raise ArtefactError(
@@ -191,24 +179,3 @@ def _delta(name: str, parts: dict[str, Tensor], shape: tuple[int, int]) -> Delta
     if product != shape or (len(factors) == 2 and factors[1].shape[1] != factors[0].shape[0]):
         raise ValueError(f"{name} has shapes {[tuple(f.shape) for f in factors]}, which do not fit a layer of {shape}")
     return Delta(tuple(factors), parts.get("bias"))
-
-
-def _write(path: Path, tensors: dict[str, Tensor]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    # Edits of one batch may share a tensor; a file holds each by itself.
-    save_file({n: t.detach().cpu().clone().contiguous() for n, t in tensors.items()}, partial)
-    partial.rename(path)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _read(path: Path, sums: Mapping[str, str]) -> dict[str, Tensor]:
-    try:
-        if sums.get(path.name) != _sha256(path):
-            raise OSError("its content is not what was written")
-        return load_file(path)
-    except (OSError, SafetensorError) as fault:
-        raise ArtefactError(f"{path} cannot be read: {fault}", "restore the folder from a copy") from fault

@@ -26,6 +26,8 @@ class Edit:
         supersedes: id of the earlier edit of the same fact, "" if there was none.
         context: what is told in front of a question, for methods that edit the prompt in place of the weights.
         blind: a question is asked without its picture, for methods that answer from text alone.
+        disabled: kept, but no query is routed to it.
+        seed: of the randomness that it was made with; None where that is not known.
     """
 
     edit_id: str
@@ -39,6 +41,8 @@ class Edit:
     supersedes: str = ""
     context: str = ""
     blind: bool = False
+    disabled: bool = False
+    seed: int | None = None
 
     @property
     def changes_nothing(self) -> bool:

@@ -6,7 +6,7 @@ rank.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import lightning as L
 import torch
@@ -84,6 +84,7 @@ class EditingModule(L.LightningModule):
     def _make(self, requests: Sequence[EditRequest]) -> Chunk:
         start, before = time.perf_counter(), self._localizing()
         edits = kept_in(self.storage, self.editor.edit(requests, seed=self.seed))
+        edits = [replace(edit, seed=self.seed) for edit in edits]
         return Chunk(edits, time.perf_counter() - start, self._localizing() - before)
 
     def _localizing(self) -> float:

@@ -43,6 +43,7 @@ ORDER = (
         "sweep",
         "bench",
         "app",
+        "upkeep",
     },
     {"train", "edit", "__main__"},
 )
