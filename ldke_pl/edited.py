@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ldke_pl.backbone import Backbone, load_backbone
+from ldke_pl.backbone.forward import greedy_answers
 from ldke_pl.backbone.load import ATLAS_ROUTER
 from ldke_pl.backbone.vision import encoded_alike
 from ldke_pl.config import CONF_DIR, EditConfig, ModelConfig, load_config
@@ -55,6 +56,52 @@ class Routes:
 
 class EditedModel:
     """A base model with edits.
+
+    >>> edited = EditedModel.from_pretrained("atlas").to("cpu")
+    >>> picture = "data/atlas/world/images/Badadi/usual_0.png"
+    >>> name = Question(picture, "Which country is this?")
+    >>> capital = Question(picture, "What is the capital of this country?")
+    >>> edited.answers([name, capital])
+    ['Badadi', 'Zititon']
+    >>> (edit_id,) = edited.edit([EditRequest(picture, name.prompt, "Kumito", "entity")])
+    >>> edited.answers([name, capital])  # nobody told it that Buvoton is Kumito's capital
+    ['Kumito', 'Buvoton']
+    >>> with edited.disabled():
+    ...     edited.answers([name])
+    ['Badadi']
+    >>> batch = edited.backbone.prompts.encode([name, Question(None, "What is the capital of Badadi?")])
+    >>> routes = edited.route(batch)
+    >>> routes.rows == [edit_id, BASE]
+    True
+    >>> tokens = edited.generate(**batch, num_beams=4, max_new_tokens=8)
+    >>> with edited.under(routes):
+    ...     logits = edited.backbone(**batch).logits
+
+    Edits are switched off and on, taken back and kept:
+
+    >>> edited.disable(edit_id)
+    >>> len(edited.edits), len(edited.active)
+    (1, 0)
+    >>> edited.enable(edit_id)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     edited.save(folder)
+    ...     EditedModel.load(folder).answers([name])
+    ['Kumito']
+    >>> edited.rollback(edit_id)
+    >>> edited.answers([name])
+    ['Badadi']
+
+    Edits that another program made are put in force with their request, or with a key of their own:
+
+    >>> request = EditRequest(None, "What is the capital of Badadi?", "Rivuton")
+    >>> (edit,) = edited.editor.edit([request])
+    >>> edited.add(edit, request) == edit.edit_id
+    True
+    >>> (kept,) = edited.active
+    >>> edited.rollback(kept.edit_id)
+    >>> edited.put([kept])
+    >>> edited.answers([Question(None, request.prompt)])
+    ['Rivuton']
 
     Args:
         backbone: the unedited model.
@@ -95,7 +142,7 @@ class EditedModel:
 
     @property
     def edits(self) -> Mapping[str, Edit]:
-        """All edits by id, in the order in which they were made."""
+        """All edits by id, in the order in which they were made; see :meth:`edit`."""
         return MappingProxyType(self._edits)
 
     @property
@@ -270,6 +317,16 @@ class EditedModel:
         with encoded_alike(self.backbone.model), self.under(routes or self.route(placed)):
             return self.backbone(**placed)
 
+    def answers(self, questions: Sequence[Question]) -> list[str]:
+        """Greedy answers, all questions in one batch.
+
+        Raises:
+            DataError: a picture cannot be read.
+        """
+        batch = self.backbone.prompts.encode(questions).to(self.backbone.device)
+        with encoded_alike(self.backbone.model), self.under(self.route(dict(batch))):
+            return greedy_answers(self.backbone, batch)
+
     def _on_device(self, inputs: dict[str, Any]) -> dict[str, Any]:
         device = self.backbone.device
         placed = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in inputs.items()}
@@ -277,14 +334,18 @@ class EditedModel:
         return placed
 
     def save(self, folder: str | Path) -> None:
-        """Write the edits and the router, not the base model."""
+        """Write the edits and the router, not the base model.
+
+        Raises:
+            ArtefactError: the folder cannot be written.
+        """
         edits = list(self._edits.values())
         artefact = Artefact(edits, describe(self.router), weights(self.router), self._rolled_back)
         save_artefact(Path(folder), self.backbone, artefact)
 
     @classmethod
     def load(cls, folder: str | Path, name: str | None = None, **model: Any) -> "EditedModel":
-        """Read a folder written by :meth:`save` onto its base model.
+        """Read a folder written by :meth:`save` onto its base model; see there.
 
         Args:
             name: the base model, where it has moved since; by default the one that the folder names.

@@ -8,6 +8,10 @@ else that reaches a user as a traceback is a bug of ours.
 class LDKEError(Exception):
     """What went wrong, and a ``hint`` that says what to do.
 
+    >>> print(LDKEError("The file cup.jpg is empty.", "copy it again"))
+    The file cup.jpg is empty.
+      hint: copy it again
+
     Args:
         message: one or more complete sentences, naming the file, key or case at fault.
         hint: what the user can do about it; may be empty where the message already says it.

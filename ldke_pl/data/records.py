@@ -52,18 +52,24 @@ AVERAGED_KINDS = tuple(k for k in ProbeKind if not k.is_portability or k is Prob
 class EditRequest:
     """The fact to write.
 
+    >>> EditRequest("cup.jpg", "Whose cup is this?", "Ada's").target
+    "Ada's"
+
     Args:
         image: the picture the fact is about, or None for a text-only edit.
         prompt: the question, without chat template; not empty.
         target: the answer the edited model must give; not empty.
         group: kind of edit, where the data says so. The localizer
             ``best_fixed_per_kind`` and the editors' propagation read it.
+        subject: what the question is about, as it is called there; "" where that is not known. The router reads it of
+            a text-only edit, and looks for it in the question otherwise.
     """
 
     image: ImageSource | None
     prompt: str
     target: str
     group: str = ""
+    subject: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,11 @@ class Probe:
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt with or without a picture."""
+    """A prompt with or without a picture.
+
+    >>> Question(None, "What is the capital of Badadi?").prompt
+    'What is the capital of Badadi?'
+    """
 
     image: ImageSource | None
     prompt: str

@@ -164,8 +164,9 @@ def _loader(items: Sequence[Any], batch_size: int) -> DataLoader[Any]:
 
 def _content_key(reader: FeatureReader, requests: Sequence[EditRequest], questions: Sequence[Question]) -> str:
     base = reader.backbone.fingerprint(reader.layers[-1])
-    read = f"{READING}{base}{reader.layers}{reader.naming}{MAX_TOKENS}{content_digest(_texts(requests, questions))}"
-    return hashlib.sha256(read.encode()).hexdigest()[:24]
+    common = reader.common if any(r.image is None for r in requests) else ""  # others' names are not looked for
+    how = f"{READING}{base}{reader.layers}{reader.naming}{MAX_TOKENS}{common}"
+    return hashlib.sha256(f"{how}{content_digest(_texts(requests, questions))}".encode()).hexdigest()[:24]
 
 
 def _texts(requests: Sequence[EditRequest], questions: Sequence[Question]) -> Iterator[tuple[ImageSource | None, str]]:

@@ -16,6 +16,7 @@ from ldke_pl.backbone.sites import cross_attention_layers
 from ldke_pl.data import EditRequest, Question
 from ldke_pl.errors import ModelError
 from ldke_pl.router.queries import Queries, canonical
+from ldke_pl.router.subject import subject_of
 
 MAX_TOKENS = {
     "image_tokens": 16,
@@ -48,10 +49,17 @@ class FeatureReader:
     Args:
         layers: decoder layers whose outputs are read; None for the lowest quarter of them.
         naming: question by which the model is asked the name of what an edit's picture shows; None to ask nothing.
+        common: words that are no names (:func:`ldke_pl.router.subject.common_words`).
     """
 
-    def __init__(self, backbone: Backbone, layers: Sequence[int] | None = None, naming: str | None = None) -> None:
-        self.backbone, self.naming = backbone, naming
+    def __init__(
+        self,
+        backbone: Backbone,
+        layers: Sequence[int] | None = None,
+        naming: str | None = None,
+        common: Sequence[str] = (),
+    ) -> None:
+        self.backbone, self.naming, self.common = backbone, naming, list(common)
         count = len(backbone.layers)
         self.layers = sorted(layers if layers is not None else range(_lowest(backbone)))
         if self.layers[-1] >= count:
@@ -71,9 +79,10 @@ class FeatureReader:
         """Features of edits: those of their own questions, and of target, name and named question, each a text alone.
 
         The name is what the unedited model calls what it sees on an edit's picture: asked about without a picture, the
-        same thing is known by that. What a chat template puts after a text is no part of a name, and would be one of
-        few states to compare. A name's spelling are the embeddings of its tokens: its states depend on what stands
-        before it, these do not. The named question is the edit's own, asked in words ("<name>. <question>").
+        same thing is known by that. Without a picture it is what the edit's question names. What a chat template puts
+        after a text is no part of a name, and would be one of few states to compare. A name's spelling are the
+        embeddings of its tokens: its states depend on what stands before it, these do not. The named question is the
+        edit's own, asked in words ("<name>. <question>").
         """
         features = self.questions([Question(r.image, r.prompt) for r in requests])
         del features["word_tokens"]
@@ -91,13 +100,16 @@ class FeatureReader:
         return features | {"spelling_tokens": self._spellings(names, len(requests))}
 
     def _names(self, requests: Sequence[EditRequest]) -> dict[int, str]:
-        """Request -> what the model calls what its picture shows; without those that have no picture or no answer."""
-        pictured = [i for i, r in enumerate(requests) if r.image is not None]
-        if self.naming is None or not pictured:
+        """Request -> what its thing is called; without those whose picture the model has no answer about."""
+        if self.naming is None:
             return {}
-        asked = self.backbone.prompts.encode([Question(requests[i].image, self.naming) for i in pictured])
-        answers = greedy_answers(self.backbone, asked.to(self.backbone.device))
-        return {i: answer for i, answer in zip(pictured, answers, strict=True) if answer}
+        pictured = [i for i, r in enumerate(requests) if r.image is not None]
+        names = {i: r.subject or subject_of(r.prompt, self.common) for i, r in enumerate(requests) if r.image is None}
+        if pictured:
+            asked = self.backbone.prompts.encode([Question(requests[i].image, self.naming) for i in pictured])
+            answers = greedy_answers(self.backbone, asked.to(self.backbone.device))
+            names |= {i: answer for i, answer in zip(pictured, answers, strict=True) if answer}
+        return names
 
     @torch.no_grad()
     def _spellings(self, names: dict[int, str], count: int) -> Tensor:

@@ -20,10 +20,11 @@ CONFIG, WEIGHTS = "router.json", "router.safetensors"
 
 def describe(router: Router) -> dict[str, Any]:
     """What is needed to build the router again, apart from its weights."""
-    common = {"layers": router.reader.layers, "naming": router.reader.naming, "threshold": router.threshold}
+    reader = router.reader
+    shared = {"layers": reader.layers, "naming": reader.naming, "common": reader.common, "threshold": router.threshold}
     if isinstance(router, ClassifierRouter):
-        return {"kind": "classifier", **common, "trust": router.classifier.trust, "shape": router.classifier.shape}
-    return {"kind": "radius", **common}
+        return {"kind": "classifier", **shared, "trust": router.classifier.trust, "shape": router.classifier.shape}
+    return {"kind": "radius", **shared}
 
 
 def weights(router: Router) -> dict[str, Tensor]:
@@ -38,7 +39,8 @@ def rebuild(backbone: Backbone, description: dict[str, Any], state: dict[str, Te
         ArtefactError: description and weights do not fit each other or the model.
     """
     try:
-        reader = FeatureReader(backbone, description["layers"], description["naming"])
+        common = description.get("common", ())  # routers of before knew none
+        reader = FeatureReader(backbone, description["layers"], description["naming"], common)
         if description["kind"] == "radius":
             return RadiusRouter(reader, description["threshold"])
         classifier = PairClassifier(**description["shape"])

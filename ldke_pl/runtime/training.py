@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from ldke_pl.modules.router import RouterModule, case_loader
 from ldke_pl.report.tables import router_table
 from ldke_pl.router import ClassifierRouter, FeatureReader, best, save_router
 from ldke_pl.router.base import stacked
+from ldke_pl.router.subject import common_words
 from ldke_pl.runtime.data import held_out_entities, load_cases
 from ldke_pl.runtime.folder import build_logger, commit, open_run, write_metrics
 from ldke_pl.runtime.trainer import build_trainer
@@ -47,7 +48,6 @@ def run_train(config: TrainConfig) -> None:
     trainer = build_trainer(config.trainer, folder, logger=False)
     console = Console(quiet=not trainer.is_global_zero)
     backbone = load_backbone(config.model, trainer.strategy.root_device)
-    reader = FeatureReader(backbone, config.router.layers, config.router.naming)
     held_out = set(config.router.held_out_relations)
     train, everything = training_splits(config.data, config.run.seeds[0])
     train = without_relations(train, held_out)
@@ -57,6 +57,7 @@ def run_train(config: TrainConfig) -> None:
             "hold out fewer relations",
         )
     train = with_second_hop_edits(train, config.run.seeds[0])
+    reader = FeatureReader(backbone, config.router.layers, config.router.naming, common_words(_asked(train)))
     cases = [*train, *everything]
     questions = [probe_question(p) for c in cases for p in c.probes]
     bank = read_features(trainer, reader, [c.request for c in cases], questions, folder.parent / "cache")
@@ -80,6 +81,14 @@ def run_train(config: TrainConfig) -> None:
     console.print(router_table(metrics))
     seconds = time.perf_counter() - start
     console.print(f"threshold {router.threshold:.2f}; {seconds:.0f} s in all; router in {folder / 'router'}")
+
+
+def _asked(cases: Sequence[EditCase]) -> Iterator[tuple[str, str]]:
+    """What each question of some cases is about, as far as the data says so, and its text."""
+    for case in cases:
+        thing = case.entity or case.case_id
+        yield thing, case.request.prompt
+        yield from ((probe.entity or thing, probe.prompt) for probe in case.probes)
 
 
 def training_splits(config: DataConfig, seed: int) -> tuple[list[EditCase], list[EditCase]]:

@@ -93,7 +93,8 @@ def import_faults(tree: ast.Module, path: str) -> Iterator[str]:
     if path == f"{PACKAGE}/__init__.py":
         tree = ast.Module([node for node in tree.body if not isinstance(node, ast.FunctionDef)], [])
         faults = [name for _, name in imported(tree, path) if name.startswith(PACKAGE)]
-        lazy = {f"{PACKAGE}.data.records.EditRequest", f"{PACKAGE}.edited.EditedModel"}
+        public = ("data.records.EditRequest", "data.records.Question", "edited.EditedModel", "errors.LDKEError")
+        lazy = {f"{PACKAGE}.{name}" for name in public}
         yield from (f"{path}: imports {name} at once" for name in faults if name not in lazy)
         return
     if own not in LEVEL:

@@ -15,7 +15,7 @@ from ldke_pl.data.readers.parse import ParsedFile, Unreadable, load_lines, load_
 from ldke_pl.data.records import EditCase, EditRequest, Probe, ProbeKind
 from ldke_pl.errors import DataError
 
-KEYS = ("image", "prompt", "target", "rephrases", "rephrase_images", "probes", "group", "entity", "id")
+KEYS = ("image", "prompt", "target", "rephrases", "rephrase_images", "probes", "group", "entity", "subject", "id")
 _LISTS = ("rephrases", "rephrase_images")
 _SEPARATOR = "|"
 
@@ -54,7 +54,8 @@ def _case(row: Fields, case_id: str, first_of: dict[str, int]) -> EditCase:
     if own_id is not None and first_of.setdefault(own_id, index) != index:
         row.fault("id", f'"{own_id}" is also the id of row {first_of[own_id]}')
     group = row.optional_text("group") or ""
-    request = EditRequest(row.optional_image("image"), row.text("prompt"), row.text("target"), group)
+    subject = row.optional_text("subject") or ""
+    request = EditRequest(row.optional_image("image"), row.text("prompt"), row.text("target"), group, subject)
     name = own_id or case_id
     return EditCase(
         case_id=name,

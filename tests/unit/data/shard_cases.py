@@ -31,7 +31,7 @@ def _with_pictures(folder: Path, number: int) -> EditCase:
     copy.write_bytes(jpeg.read_bytes())
     picture(1000 + number).convert("RGBA").save(png)
     memory = picture(2000 + number)
-    request = EditRequest(jpeg, 'What is "this"?', f"réponse {number}", "entity")
+    request = EditRequest(jpeg, 'What is "this"?', f"réponse {number}", "entity", "cup")
     probes = (
         Probe(ProbeKind.RELIABILITY, jpeg, request.prompt, request.target, "A", "name", Question(png, "What?")),
         Probe(ProbeKind.IMAGE_GENERALITY, str(copy), request.prompt, request.target),
