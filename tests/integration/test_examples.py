@@ -13,6 +13,7 @@ import ldke_pl
 ROOT = Path(ldke_pl.__file__).parents[1]
 SOURCES = [p for p in sorted((ROOT / "ldke_pl").rglob("*.py")) if ">>> " in p.read_text(encoding="utf-8")]
 
+
 def name_of(source: Path) -> str:
     return ".".join(source.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
