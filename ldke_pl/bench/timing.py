@@ -40,7 +40,7 @@ class Result:
     def line(self) -> str:
         """One JSON object."""
         runs = [float(f"{run:.4g}") for run in self.runs]
-        found = {"name": self.name, "ratio": float(f"{self.ratio:.4g}"), "target": self.target}
+        found = {"name": self.name, "ratio": float(f"{self.ratio:.4g}"), "target": self.target, "at_most": self.at_most}
         return json.dumps(found | {"pass": self.passed, "runs": runs})
 
 

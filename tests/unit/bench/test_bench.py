@@ -43,8 +43,15 @@ def test_each_line_is_json_and_a_missed_target_is_told(
     monkeypatch.setitem(command.BENCHMARKS, "fake", lambda: iter(results))
     assert command.main(["fake", "--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert lines[0] == {"name": "good", "ratio": 2.5, "target": 2.0, "pass": True, "runs": [2.0, 3.0, 2.5]}
-    assert lines[1] == {"name": "reported", "ratio": 7.0, "target": None, "pass": None, "runs": [7.0]}
+    assert lines[0] == {
+        "name": "good",
+        "ratio": 2.5,
+        "target": 2.0,
+        "at_most": False,
+        "pass": True,
+        "runs": [2.0, 3.0, 2.5],
+    }
+    assert lines[1] == {"name": "reported", "ratio": 7.0, "target": None, "at_most": False, "pass": None, "runs": [7.0]}
     results.append(Result("bad", [1.0], 2.0))
     assert command.main(["fake"]) == command.MISSED
     assert "bad: 1 (MISSED: at least 2)" in capsys.readouterr().out
