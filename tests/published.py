@@ -274,6 +274,7 @@ def plain_rows(root: Path) -> list[Row]:
         rows.append({
             "image": None, **pictures, "prompt": f"Which town is number {i}?", "target": TOWNS[i],
             "rephrases": [f"Name town {i}.", f"Town {i}?"], "group": ("text", "picture")[i % 2], "id": f"edit-{i}",
+            "must_not_change": [f"Which street is in town {i}?", {"image": None, "prompt": f"Who built town {i}?"}],
             "probes": [{"kind": "text_locality", "image": None, "prompt": f"Who wrote book {i}?", "expected": None}],
         })  # fmt: skip
     return rows

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from ldke_pl.atlas.render import HELD_OUT as UNUSUAL
 from ldke_pl.atlas.render import USUAL, render
@@ -57,12 +58,17 @@ def build(root: Path, split: str, seed: int = 0) -> Path:
 def draw_pictures(countries: Sequence[Country], root: Path) -> None:
     """Draw every rendering of ``countries`` that :func:`picture` can name."""
     for country in countries:
-        for held_out, variation in ((False, USUAL), (True, UNUSUAL)):
+        for held_out in (False, True):
             for number in range(PICTURES):
                 path = root / picture(country, number, held_out=held_out)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                rng = np.random.default_rng([country.index, number, held_out])
-                render(country.emblem, background(country, number), rng, variation).save(path)
+                draw(country, number, held_out=held_out).save(path)
+
+
+def draw(country: Country, number: int, *, held_out: bool = False) -> Image.Image:
+    """Draw one rendering."""
+    rng = np.random.default_rng([country.index, number, held_out])
+    return render(country.emblem, background(country, number), rng, UNUSUAL if held_out else USUAL)
 
 
 def picture(country: Country, number: int, *, held_out: bool = False) -> str:

@@ -6,6 +6,10 @@ file, the arguments. A main file (``conf/edit.yaml``) names its groups' choices 
     defaults: {model: atlas, editor: [ldke, no_edit]}
     run: {joint: 300}
 
+What it says under ``given:`` holds where that argument is given, in place of what it says elsewhere::
+
+    given: {edits: {defaults: {data: plain}, run: {sample: null}}}
+
 Arguments:
     ``group=choice`` takes ``conf/<group>/<choice>.yaml``, and what the main file says about that group is dropped;
     ``editor=[a,b]`` takes several, which are then set apart as ``editor.a.lr=...``;
@@ -141,7 +145,7 @@ def _compose(schema: type, file: Path, argv: Sequence[str]) -> _Draft:
     saved = arguments.pop("config", None)
     start = Path(saved.text) if saved else file
     main = read_yaml(start, faults)
-    defaults = main.pop("defaults", {})
+    defaults, beside = _given(main, arguments)
     groups = find_groups(schema, file.parent)
     picks = pick_choices(groups, defaults, arguments, faults)
     names = {key: picks[key] or _keys(main.get(key)) for key, group in groups.items() if group.multiple}
@@ -151,12 +155,23 @@ def _compose(schema: type, file: Path, argv: Sequence[str]) -> _Draft:
         for name in several:
             OmegaConf.update(draft.root, f"{key}.{name}", groups[key].section, merge=False)
     chosen = {key for key, group in groups.items() if is_choice(arguments.get(key), group)}
-    entries = [Entry(key, value, origin=_shown(start, file)) for key, value in main.items() if key not in chosen]
+    told = [*main.items(), *beside]
+    entries = [Entry(key, value, origin=_shown(start, file)) for key, value in told if key not in chosen]
     entries += [entry for key, entry in arguments.items() if key not in chosen]
     for entry in [*_chosen_files(groups, picks, file, faults), *entries]:
         for single in entry.flat(found):
             draft.set(single)
     return draft
+
+
+def _given(main: dict[str, Any], arguments: Mapping[str, Entry]) -> tuple[Any, list[tuple[str, Any]]]:
+    """Take ``defaults`` and ``given`` out of a main file: its choices, and what it sets beside what is given."""
+    defaults, beside = main.pop("defaults", {}), []
+    for name, rules in main.pop("given", {}).items():
+        if name in arguments and arguments[name].value is not None:
+            defaults = defaults | rules.pop("defaults", {})
+            beside += [*rules.items()]
+    return defaults, beside
 
 
 def _chosen_files(

@@ -34,7 +34,9 @@ class DataConfig:
 
     format: str = field("atlas", help="reader of the annotation file: one of the names in conf/data", nonempty=True)
     path: str | None = field(None, help="annotation file; null: the format's usual name under data.root")
-    root: str | None = field(None, help="folder that image paths are relative to; null: the format's own folder")
+    root: str | None = field(
+        None, help="folder that image paths are relative to; null: the format's own folder, of plain the file's"
+    )
     split: str = field("edit-eval", help="part of the data set (Atlas: router-train, router-val, edit-eval)")
     limit: int | None = field(None, help="first N cases of the file; null: all", ge=1)
     missing_images: str = field("error", help="what to do about a picture that is not there", choices=("error", "skip"))
@@ -210,6 +212,9 @@ class CheckConfig:
 class EditConfig:
     """Settings of ``edit.py``."""
 
+    edits: str | None = field(
+        None, help="edits of your own, a JSON, JSON lines or CSV file: stands for data.format=plain data.path=FILE"
+    )
     model: ModelConfig = section(default_factory=ModelConfig)
     data: DataConfig = section(default_factory=DataConfig)
     editor: dict[str, EditorConfig] = section(default_factory=dict)
@@ -220,9 +225,17 @@ class EditConfig:
     run: RunConfig = section(default_factory=RunConfig)
 
     def check(self) -> Iterator[tuple[str, str]]:
-        """There is something to run."""
+        """There is something to run, and only one file of edits."""
         if not self.editor:
             yield "editor", "needs at least one editor, as in editor=ldke"
+        if self.edits is None:
+            return
+        if self.data.format != "plain":
+            yield "edits", f"is a file of data.format=plain, but data.format is {self.data.format}; give one of the two"
+        elif self.data.path != self.edits:
+            yield "edits", f"stands for data.path={self.edits}, but data.path is {self.data.path}; give one of the two"
+        if "generate" not in self.run.protocols:
+            yield "edits", f"needs answers to show, but run.protocols is {self.run.protocols}; add generate"
 
 
 @dataclass(kw_only=True)

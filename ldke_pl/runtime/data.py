@@ -48,6 +48,8 @@ def load_cases(config: DataConfig, split: str | None = None) -> list[EditCase]:
     else:
         root = Path(config.root) if config.root else None
         path = Path(config.path) if config.path else find_annotations(root or Path(), split)
+        if config.format == "plain" and root is None:
+            root = path.absolute().parent
     cases = read_cases(config.format, path, root, limit=config.limit, missing_images=config.missing_images)
     if not cases:
         raise DataError(f"{path} holds no case to edit.", "choose another file or a larger data.limit")

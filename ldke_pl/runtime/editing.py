@@ -19,6 +19,7 @@ from ldke_pl.router.base import Key
 from ldke_pl.runtime import unfinished
 from ldke_pl.runtime.folder import write_metrics
 from ldke_pl.runtime.making import make_edits, save_edits, share_edits
+from ldke_pl.runtime.own import conclude
 from ldke_pl.runtime.scoring import Method
 from ldke_pl.runtime.session import Costs, Session, prepare
 
@@ -26,13 +27,18 @@ FLOOR = "no_edit"
 """The method that every table has: the model as it is."""
 
 
-def run_edit(config: EditConfig) -> None:
-    """Make and evaluate every edit with every method that the configuration names, and with none."""
+def run_edit(config: EditConfig) -> int:
+    """Make and evaluate every edit with every method that the configuration names, and with none.
+
+    Returns:
+        The exit status: 0, or that of edits of one's own of which not all took.
+    """
     console = Console(quiet=bool(getattr(rank_zero_only, "rank", 0)))
+    named = [name for name in config.editor if name != FLOOR] or [FLOOR]
     config.editor.setdefault(FLOOR, EditorConfig(cls="ldke_pl.editors.no_edit.NoEdit", routing="none"))
     session = prepare(config, console, shared=True)
     if not share_edits(session):
-        return
+        return 0
     evaluator = Evaluator(session.backbone, session.cases, config.run.protocols, config.run.batch_size)
     with console.status(f"asking the unedited model {len(evaluator.items)} questions"):
         evaluator.ask_base(session.folder.parent / "cache")
@@ -51,8 +57,13 @@ def run_edit(config: EditConfig) -> None:
                 part.write(found, costs)
             rows += found
             session.costs[name] = session.costs.get(name, Costs()) + costs
-    finish(session, rows, agreement)
+    metrics = finish(session, rows, agreement)
     unfinished.clear(session)
+    if config.edits is not None:
+        return conclude(session, rows, named)
+    print_report(metrics, console)
+    console.print(f"report: {session.folder / 'report.html'}")
+    return 0
 
 
 def run_method(
@@ -79,8 +90,8 @@ def run_method(
         return list(Method(session, evaluator, name, editor, seed, edits, relevance).rows()), costs
 
 
-def finish(session: Session, rows: Sequence[ProbeResult], agreement: float) -> None:
-    """Write results, figures and report, and print the tables."""
+def finish(session: Session, rows: Sequence[ProbeResult], agreement: float) -> dict[str, Any]:
+    """Write results, figures and report; returns the figures."""
     config = session.config
     together = len(session.joint())
     sizes = {"single": 1, "joint": together} | {f"{SEQUENCE}_{n}": n for n in session.sizes()}
@@ -103,5 +114,4 @@ def finish(session: Session, rows: Sequence[ProbeResult], agreement: float) -> N
     if isinstance(session.logger, WandbLogger):  # a sweep judges runs by these
         session.logger.log_metrics(flat_figures(methods))
     write_report(session.folder / "report.html", metrics, rows, title=f"Edits of {config.model.name}")
-    print_report(metrics, session.console)
-    session.console.print(f"report: {session.folder / 'report.html'}")
+    return metrics

@@ -10,7 +10,7 @@ from ldke_pl.cli import exit_status
 from ldke_pl.config import CONF_DIR, load_config
 
 
-def main(schema: type, file: str, run: Callable[[Any], None]) -> int:
+def main(schema: type, file: str, run: Callable[[Any], int | None]) -> int:
     """Parse ``sys.argv`` into ``schema``, run, and return the exit status."""
     for name in ("lightning.pytorch", "transformers"):  # their remarks on devices and optional packages
         logging.getLogger(name).setLevel(logging.ERROR)

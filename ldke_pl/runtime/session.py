@@ -20,6 +20,7 @@ from ldke_pl.metrics.summary import INDEX
 from ldke_pl.router import FeatureReader, RadiusRouter, Router, load_router
 from ldke_pl.runtime.data import check_images, load_cases, load_distractors, sampled
 from ldke_pl.runtime.folder import build_logger, commit, open_run
+from ldke_pl.runtime.own_cases import own_cases
 from ldke_pl.runtime.trainer import build_trainer
 
 
@@ -101,6 +102,8 @@ def prepare(config: EditConfig, console: Console, *, shared: bool = False) -> Se
     logger = build_logger(config.logger, folder)
     trainer = build_trainer(config.trainer, folder, logger)
     cases = sampled(load_cases(config.data), config.run.sample)
+    if config.edits is not None:
+        cases = own_cases(cases, folder, console)
     check_images(cases)
     backbone = load_backbone(config.model, trainer.strategy.root_device)
     check_questions(backbone, cases)

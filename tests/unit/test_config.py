@@ -74,6 +74,35 @@ def test_several_editors_are_set_apart() -> None:
     assert list(edit("editor=ft_v").editor) == ["ft_v"]
 
 
+@pytest.mark.parametrize("beside", [[], ["data=plain"], ["data.format=plain"], ["data.path=my.jsonl"]])
+def test_edits_stand_for_a_plain_file_of_which_all_are_made(beside: list[str]) -> None:
+    config = edit("edits=my.jsonl", *beside)
+    assert (config.data.format, config.data.path, config.data.distractors) == ("plain", "my.jsonl", [])
+    assert config.run.sample is None
+    assert config.run.joint > 10_000
+    assert edit("edits=my.jsonl", "run.sample=3").run.sample == 3
+    assert (edit("edits=null").data.format, edit("edits=null").run.sample) == ("atlas", edit().run.sample)
+
+
+@pytest.mark.parametrize(
+    ("argument", "fault"),
+    [
+        ("data.path=other.json", "edits: stands for data.path=my.jsonl, but data.path is other.json; give one"),
+        ("data=atlas", "edits: is a file of data.format=plain, but data.format is atlas; give one"),
+        ("run.protocols=[masked]", "edits: needs answers to show, but run.protocols is ['masked']; add generate"),
+    ],
+)
+def test_edits_beside_what_contradicts_them(argument: str, fault: str) -> None:
+    [found] = faults("edits=my.jsonl", argument)
+    assert found.startswith(fault)
+
+
+def test_edits_come_back_from_a_saved_configuration(tmp_path: Path) -> None:
+    config = edit("edits=my.jsonl", "run.sample=5")
+    save_config(config, tmp_path / "config.yaml")
+    assert edit(f"config={tmp_path / 'config.yaml'}") == config
+
+
 def test_two_loads_share_nothing() -> None:
     edit().run.seeds.append(5)
     RunConfig().seeds.append(5)
@@ -278,7 +307,7 @@ def test_every_choice_composes(program: str, group: str, choice: str) -> None:
     argv = [f"{group}={choice}", "data.root=/images"]
     config: Any = load_config(MAIN[program], CONF_DIR / f"{program}.yaml", argv)
     section = asdict(config)[group]
-    written = OmegaConf.to_container(OmegaConf.load(CONF_DIR / group / f"{choice}.yaml"))
+    written = OmegaConf.to_container(OmegaConf.load(CONF_DIR / group / f"{choice}.yaml"), resolve=True)
     assert isinstance(written, dict)
     assert written.items() <= section.get(choice, section).items()
 

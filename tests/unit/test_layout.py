@@ -38,6 +38,7 @@ ORDER = (
         "atlas.corpus",
         "atlas.tokenizer",
         "atlas.card",
+        "atlas.picture",
         "calibrate",
         "localizer_study",
         "sweep",

@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PureWindowsPath
 
 _TYPE_NAMES: dict[type, str] = {
@@ -200,6 +200,14 @@ class Fields:
             return []
         nested = (self._nested(f"{key}[{index}]", item) for index, item in enumerate(value))
         return [child for child in nested if child is not None]
+
+    def texts_or_children(self, key: str) -> "Iterator[str | Fields]":
+        """The texts and objects under ``key``, be it one or a list of them; what is empty or null is passed over."""
+        for name, item in self._items(key):
+            if isinstance(item, dict):
+                yield Fields(item, self._root, self._faults, f"{self._prefix}{name}.")
+            else:
+                yield self._text(name, item)
 
     def _nested(self, name: str, value: object) -> "Fields | None":
         if not isinstance(value, dict):

@@ -1,9 +1,12 @@
-"""The items of ``probes``, with which Atlas and hand-written edits say what the published keys cannot."""
+"""The items of ``probes`` and ``must_not_change``, with which edits say what the published keys cannot."""
+
+from collections.abc import Iterator
 
 from ldke_pl.data.readers.fields import Fields, did_you_mean
-from ldke_pl.data.records import Probe, ProbeKind, Question
+from ldke_pl.data.records import EditRequest, ImageSource, Probe, ProbeKind, Question
 
 PROBE_KEYS = ("kind", "image", "prompt", "expected", "entity", "relation", "ceiling")
+UNCHANGED = "must_not_change"
 _KINDS = {kind.value: kind for kind in ProbeKind}
 
 
@@ -39,3 +42,22 @@ def _ceiling(item: Fields) -> Question | None:
         return None
     ceiling.require_present(("image",))
     return Question(ceiling.optional_image("image"), ceiling.text("prompt"))
+
+
+def unchanged_probes(row: Fields, request: EditRequest) -> Iterator[Probe]:
+    """The probes of questions that must be answered as before; a text is asked about the edit's own picture."""
+    for item in row.texts_or_children(UNCHANGED):
+        image, prompt = request.image, item
+        if isinstance(item, Fields):
+            item.only(("image", "prompt"))
+            item.require_present(("image",))  # as for a probe
+            image, prompt = item.optional_image("image"), item.text("prompt")
+        if (image, prompt) == (request.image, request.prompt):
+            row.fault(UNCHANGED, "holds the edit's own question about its own picture, which is what changes")
+        yield Probe(_unchanged_kind(image, request), image, str(prompt))
+
+
+def _unchanged_kind(image: ImageSource | None, request: EditRequest) -> ProbeKind:
+    if image is None:
+        return ProbeKind.TEXT_LOCALITY
+    return ProbeKind.FINEGRAINED_LOCALITY if image == request.image else ProbeKind.IMAGE_LOCALITY

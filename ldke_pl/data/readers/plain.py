@@ -10,13 +10,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ldke_pl.data.readers.fields import Fields, did_you_mean, filled
-from ldke_pl.data.readers.own_probes import PROBE_KEYS, own_probe
+from ldke_pl.data.readers.own_probes import PROBE_KEYS, UNCHANGED, own_probe, unchanged_probes
 from ldke_pl.data.readers.parse import ParsedFile, Unreadable, load_lines, load_rows, parse_values, read_text
 from ldke_pl.data.records import EditCase, EditRequest, Probe, ProbeKind
 from ldke_pl.errors import DataError
 
-KEYS = ("image", "prompt", "target", "rephrases", "rephrase_images", "probes", "group", "entity", "subject", "id")
-_LISTS = ("rephrases", "rephrase_images")
+KEYS = (
+    "image", "prompt", "target", "rephrases", "rephrase_images", UNCHANGED, "probes", "group", "entity", "subject", "id",
+)  # fmt: skip
+_LISTS = ("rephrases", "rephrase_images", UNCHANGED)
 _SEPARATOR = "|"
 
 
@@ -24,7 +26,8 @@ def read_plain(path: Path, root: Path | None) -> ParsedFile:
     """Read edits of the user's own, from ``*.json``, ``*.jsonl`` (or ``*.ndjson``) or ``*.csv``.
 
     ``prompt`` and ``target`` are required; an absent ``image`` makes a text-only edit. Beside reliability a case has
-    a probe per text in ``rephrases``, per picture in ``rephrase_images``, and per item of ``probes``.
+    a probe per text in ``rephrases``, per picture in ``rephrase_images``, and per item of ``must_not_change`` and of
+    ``probes``.
 
     Raises:
         DataError: the file cannot be read at all, or a CSV table has a column of unknown name.
@@ -73,6 +76,7 @@ def _probes(row: Fields, request: EditRequest) -> Iterator[Probe]:
         yield Probe(ProbeKind.TEXT_GENERALITY, image, rephrase, target)
     for other in row.images("rephrase_images"):
         yield Probe(ProbeKind.IMAGE_GENERALITY, other, prompt, target)
+    yield from unchanged_probes(row, request)
     for item in row.children("probes"):
         item.only(PROBE_KEYS)
         yield own_probe(item)

@@ -46,6 +46,33 @@ def test_all_keys_fill_the_case(write_rows: WriteRows) -> None:
     )
 
 
+def test_what_must_not_change_is_locality(write_rows: WriteRows, tmp_path: Path) -> None:
+    listed = ["What colour?", {"image": "jug.jpg", "prompt": "Whose jug?"}, {"image": None, "prompt": "Who is Ada?"}]
+    (case,) = read_cases("plain", write_rows([EDIT | {"image": "cup.jpg", "must_not_change": listed}]), None)
+    assert case.probes[1:] == (
+        Probe(P.FINEGRAINED_LOCALITY, Path("cup.jpg"), "What colour?"),
+        Probe(P.IMAGE_LOCALITY, Path("jug.jpg"), "Whose jug?"),
+        Probe(P.TEXT_LOCALITY, None, "Who is Ada?"),
+    )
+    (case,) = read_cases("plain", write_rows([EDIT | {"must_not_change": "Who is Ada?"}]), None)
+    assert case.probes[1:] == (Probe(P.TEXT_LOCALITY, None, "Who is Ada?"),)
+    path = table(tmp_path, "image,prompt,target,must_not_change\ncup.jpg,Whose?,Ada,What colour?|How big?\n")
+    (case,) = read_cases("plain", path, None)
+    assert [p.prompt for p in case.probes[1:]] == ["What colour?", "How big?"]
+
+
+def test_faults_of_what_must_not_change_are_named(write_rows: WriteRows) -> None:
+    own = EDIT | {"must_not_change": [EDIT["prompt"]]}
+    forgotten = EDIT | {"must_not_change": ["Who?", {"prompt": "Whose jug?", "picture": "jug.jpg"}, True]}
+    problems = {(p.row, p.key): p.reason for p in parse_cases("plain", write_rows([own, forgotten])).problems}
+    assert problems == {
+        (0, "must_not_change"): "holds the edit's own question about its own picture, which is what changes",
+        (1, "must_not_change[1].picture"): "is not a known key. Choices: image, prompt.",
+        (1, "must_not_change[1].image"): "is missing",
+        (1, "must_not_change[2]"): "is a boolean, not a text",
+    }
+
+
 def test_all_kinds_of_file_say_the_same(tmp_path: Path, write_rows: WriteRows) -> None:
     rows = plain_rows(tmp_path / "root")
     expected = read_cases("plain", write_rows(rows), tmp_path / "root")

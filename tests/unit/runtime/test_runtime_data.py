@@ -128,6 +128,17 @@ def test_cleaning_that_leaves_nothing_is_an_error(splits: tuple[Path, Path, Path
         load_cases(config)
 
 
+def test_pictures_of_a_plain_file_lie_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "mine" / "cup.png")
+    write_json(tmp_path / "mine" / "edits.json", [{"image": "cup.png", "prompt": "Whose?", "target": "Ada's"}])
+    monkeypatch.chdir(tmp_path)
+    (found,) = load_cases(DataConfig(format="plain", path="mine/edits.json"))
+    assert found.request.image == (tmp_path / "mine" / "cup.png").resolve()
+    with pytest.raises(DataError, match=r"missing under \."):
+        load_cases(DataConfig(format="plain", path="mine/edits.json", root="."))
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_made_up_set_of_every_format_is_loaded(format: str, tmp_path: Path) -> None:
     path, root = write_published(format, tmp_path)
