@@ -16,7 +16,8 @@ from ldke_pl.data.records import EditCase, EditRequest, Probe, ProbeKind
 from ldke_pl.errors import DataError
 
 KEYS = (
-    "image", "prompt", "target", "rephrases", "rephrase_images", UNCHANGED, "probes", "group", "entity", "subject", "id",
+    "image", "prompt", "target", "rephrases", "rephrase_images", UNCHANGED, "probes", "group", "entity", "subject",
+    "id",
 )  # fmt: skip
 _LISTS = ("rephrases", "rephrase_images", UNCHANGED)
 _SEPARATOR = "|"
