@@ -38,6 +38,21 @@ class Run:
     seed: int
 
 
+@dataclass(frozen=True)
+class Routes:
+    """Where every item goes.
+
+    Args:
+        edits: positions of edits; -1 for the base.
+        relevance: of every item to the edit that it is most relevant to; None where nothing decides.
+        threshold: what the relevance was compared with.
+    """
+
+    edits: list[int]
+    relevance: list[float] | None = None
+    threshold: float | None = None
+
+
 class Evaluator:
     """Holds the probes of some cases and what the unedited model says to them.
 
@@ -120,7 +135,7 @@ class Evaluator:
         run: Run,
         edits: Sequence[Edit],
         unrouted: Answers,
-        routes: Sequence[int],
+        routes: Routes,
         together: Sequence[int] | None = None,
     ) -> Iterator[ProbeResult]:
         """Scored rows of one method.
@@ -128,18 +143,19 @@ class Evaluator:
         Args:
             edits: one per case, in order.
             unrouted: what :meth:`forced` returned.
-            routes: the edit that each item is routed to, by position in ``edits``; -1 for the base.
+            routes: where each item goes, by position in ``edits``.
             together: positions of the cases whose edits are applied together; None for each edit by itself.
         """
         wanted = self.wanted(together)
-        strays = {i: edits[routes[i]] for i in wanted if routes[i] not in (-1, self._own[i])}
+        goes = routes.edits
+        strays = {i: edits[goes[i]] for i in wanted if goes[i] not in (-1, self._own[i])}
         after = self._answers(sorted(strays), strays)
         scores = {p: self._scores(p, unrouted) for p in self.protocols}
         stray_scores = {p: self._scores(p, after) for p in self.protocols}
         base_scores = {p: self._scores(p, self.before) for p in self.protocols}
         for protocol in self.protocols:
             for i in wanted:
-                own, route = edits[self._own[i]], routes[i]
+                own, route = edits[self._own[i]], goes[i]
                 chosen, said = (stray_scores, after) if i in strays else (scores, unrouted)
                 if route < 0:
                     chosen, said = base_scores, self.before
@@ -151,6 +167,7 @@ class Evaluator:
                     score=chosen[protocol][i], score_unrouted=scores[protocol][i],
                     score_no_edit=base_scores[protocol][i],
                     route=BASE if route < 0 else edits[route].edit_id,
+                    relevance=routes.relevance[i] if routes.relevance else None, threshold=routes.threshold,
                 )  # fmt: skip
 
     def wanted(self, together: Sequence[int] | None) -> list[int]:
@@ -173,13 +190,14 @@ class Evaluator:
         """What :meth:`own_relevance` gives, from what :meth:`relevance` gave for one key per case."""
         return relevance[torch.arange(len(self._own)), torch.tensor(self._own)]
 
-    def single_routes(self, relevance: Tensor, threshold: float) -> list[int]:
+    def single_routes(self, relevance: Tensor, threshold: float) -> Routes:
         """Routes with each edit alone in the index, from the relevance of every item to its own edit, (items,)."""
-        return torch.where(relevance >= threshold, torch.tensor(self._own), -1).tolist()
+        goes = torch.where(relevance >= threshold, torch.tensor(self._own), -1).tolist()
+        return Routes(goes, relevance.tolist(), threshold)
 
     def joint_routes(
         self, relevance: Tensor, edits: Sequence[Edit], together: Sequence[int], threshold: float
-    ) -> list[int]:
+    ) -> Routes:
         """Routes with the edits at positions ``together`` in one index.
 
         Where several are one change of the model, a query that goes to it goes to its own case's edit.
@@ -190,7 +208,8 @@ class Evaluator:
         members, chosen = torch.tensor(together), best(relevance, threshold)
         routes = torch.where(chosen >= 0, members[chosen.clamp_min(0)], -1).tolist()
         shared = [r >= 0 and edits[r].deltas is edits[o].deltas for r, o in zip(routes, self._own, strict=True)]
-        return [o if same else r for same, r, o in zip(shared, routes, self._own, strict=True)]
+        goes = [o if same else r for same, r, o in zip(shared, routes, self._own, strict=True)]
+        return Routes(goes, relevance.amax(1).tolist(), threshold)
 
     def _question(self, i: int) -> Question:
         probe = self.items[i][1]

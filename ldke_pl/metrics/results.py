@@ -38,6 +38,9 @@ class ProbeResult:
         route: edit id the query was routed to, or ``base``.
         edit_id: id of the edit under test.
         sites: chosen sites, joined with "+".
+        relevance: what the router found the query to be to the edit that it is most relevant to; None where nothing
+            decides, and in rows of before.
+        threshold: what the relevance was compared with.
     """
 
     method: str
@@ -64,6 +67,8 @@ class ProbeResult:
     route: str
     edit_id: str
     sites: str
+    relevance: float | None = None
+    threshold: float | None = None
 
     @property
     def routed_here(self) -> bool:
@@ -91,7 +96,8 @@ def _parse(row: dict[str, str]) -> ProbeResult:
     values: dict[str, object] = dict(row)
     values["seed"] = int(row["seed"])
     values["relevant"] = row["relevant"] == "True"
-    values["ceiling"] = float(row["ceiling"]) if row["ceiling"] else None
+    for name in ("ceiling", "relevance", "threshold"):
+        values[name] = float(row[name]) if row.get(name) else None
     for name in ("score", "score_unrouted", "score_no_edit"):
         values[name] = float(row[name])
     return ProbeResult(**values)  # type: ignore[arg-type]

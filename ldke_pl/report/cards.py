@@ -11,6 +11,8 @@ from ldke_pl.metrics.routing import has_edit
 from ldke_pl.metrics.summary import PROTOCOLS
 
 ORDER = {kind.value: index for index, kind in enumerate(ProbeKind)}
+OUTCOMES = ("failed", "wrong answer", "missed", "misrouted", "leaked", "passed")
+"""What can be said of a probe in a word or two, for filters; see :func:`outcomes`."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,9 @@ class Choice:
 
 
 def route_fault(row: ProbeResult) -> str:
-    """Say what is wrong with where the query was sent, or return ""."""
+    """Say what is wrong with where the query was sent, or return "", as where nothing decides that."""
+    if row.threshold is None:
+        return ""
     if row.relevant:
         if row.routed_here:
             return ""
@@ -64,6 +68,15 @@ def fault(row: ProbeResult) -> str:
     """Name the failure of a probe: a routed score below 1, a wrong route, both; "" for neither."""
     answer = "" if row.score >= 1 else "wrong answer" if row.score <= 0 else f"score {row.score:.2f}"
     return "; ".join(part for part in (answer, route_fault(row)) if part)
+
+
+def outcomes(row: ProbeResult) -> tuple[str, ...]:
+    """All of :data:`OUTCOMES` that a probe has: "passed" alone, or "failed" and the ways in which it did."""
+    if not fault(row):
+        return ("passed",)
+    answer = ("wrong answer",) if row.score < 1 else ()
+    route = (route_fault(row).partition(":")[0],) if route_fault(row) else ()
+    return ("failed", *answer, *route)
 
 
 def cards(rows: Iterable[ProbeResult]) -> list[Card]:

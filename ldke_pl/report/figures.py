@@ -206,6 +206,11 @@ def bounds(entry: IntervalDict) -> str:
     return f"{percent(entry['lo'])}\N{EN DASH}{percent(entry['hi'])}"
 
 
+def seconds(count: float) -> str:
+    """Format a time: 0.02134 -> "0.0213 s"; what is too short to matter is not spelled out."""
+    return f"{count:.3g} s" if count >= 0.001 else "< 0.001 s"
+
+
 def size(count: float) -> str:
     """Format a number of bytes with a binary unit: 18432 -> "18.0 KiB"."""
     for unit in ("B", "KiB", "MiB"):

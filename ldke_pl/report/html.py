@@ -9,7 +9,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ldke_pl.metrics.grouping import ALL
 from ldke_pl.metrics.results import ProbeResult
 from ldke_pl.metrics.summary import ordered_modes
-from ldke_pl.report.cards import ORDER, Card, Choice, cards, choose, fault, route_fault
+from ldke_pl.report.cards import ORDER, OUTCOMES, Card, Choice, cards, choose, fault, outcomes
+from ldke_pl.report.charts import heat_map, router_charts
 from ldke_pl.report.figures import (
     HEADLINE,
     RATES,
@@ -22,6 +23,7 @@ from ldke_pl.report.figures import (
     percent,
     router_blocks,
     router_columns,
+    seconds,
     size,
 )
 from ldke_pl.report.pictures import embed
@@ -42,8 +44,9 @@ def write_report(
 ) -> None:
     """Write the report; an existing file is replaced.
 
-    It shows the run, the headline tables with floor and intervals, the router's rates and the costs, then the edits
-    with a failed probe (a routed score below 1, or a wrong route, under ``generate``), then a sample of the others.
+    It shows the run, the headline tables with floor and intervals, the scores of sites, what the router found and its
+    rates, and the costs; then the edits with a failed probe (a routed score below 1, or a wrong route, under
+    ``generate``), then a sample of the others.
 
     Args:
         path: the HTML file, in a folder that exists.
@@ -57,12 +60,12 @@ def write_report(
         OSError: the file cannot be written.
     """
     choice = choose(cards(rows), failures=failures, sample=sample)
-    page = _environment().get_template("report.html.j2").render(_context(metrics, choice, title))
+    page = environment().get_template("report.html.j2").render(_context(metrics, rows, choice, title))
     # A path that is no valid Unicode (surrogates from the file system) must not cost the report.
     path.write_text(page, encoding="utf-8", errors="replace")
 
 
-def _context(metrics: Metrics, choice: Choice, title: str) -> Mapping[str, Any]:
+def _context(metrics: Metrics, rows: Sequence[ProbeResult], choice: Choice, title: str) -> Mapping[str, Any]:
     tables = list(headlines(metrics))
     blocks = router_blocks(metrics)
     shown = choice.failed + choice.sample
@@ -71,6 +74,9 @@ def _context(metrics: Metrics, choice: Choice, title: str) -> Mapping[str, Any]:
         "run": {label: _run_value(metrics[key]) for key, label in RUN.items() if key in metrics},
         "first": [table for table in tables if _is_first(table)],
         "further": [table for table in tables if not _is_first(table)],
+        "heat_map": heat_map(metrics.get("localization")),
+        "n_cases": metrics.get("n_edits", 0),
+        "charts": router_charts(rows),
         "blocks": blocks,
         "block_columns": router_columns(blocks),
         "rates": RATES,
@@ -93,11 +99,13 @@ def _run_value(value: object) -> str:
 def _filters(shown: Sequence[Card]) -> dict[str, list[str]]:
     """Offer, per filter, the values that occur."""
     rows = [row for card in shown for row in card.rows]
+    found = {outcome for row in rows for outcome in outcomes(row)}
     return {
         "method": list(dict.fromkeys(row.method for row in rows)),
         "mode": ordered_modes(row.mode for row in rows),
         "group": sorted({row.group for row in rows if row.group}),
         "kind": [kind for kind in ORDER if any(row.kind == kind for row in rows)],
+        "outcome": [outcome for outcome in OUTCOMES if outcome in found],
     }
 
 
@@ -112,14 +120,17 @@ def _shorten(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} …"
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Jinja with the templates of this package; every text is escaped."""
+    found = Environment(
         loader=PackageLoader("ldke_pl.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "bounds": bounds, "size": size, "name": name, "shorten": _shorten}
-    environment.globals |= {"fault": fault, "route_fault": route_fault}
-    return environment
+    found.filters |= {
+        "percent": percent, "bounds": bounds, "size": size, "name": name, "seconds": seconds, "shorten": _shorten,
+    }  # fmt: skip
+    found.globals |= {"fault": fault, "outcomes": outcomes}
+    return found

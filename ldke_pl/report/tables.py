@@ -26,6 +26,7 @@ from ldke_pl.report.figures import (
     percent,
     router_blocks,
     router_columns,
+    seconds,
     size,
     spread,
 )
@@ -122,9 +123,9 @@ def cost_table(metrics: Metrics) -> Table:
     for heading in ("seconds", "localize", "stored"):
         table.add_column(heading, justify="right")
     for line in cost_lines(metrics):
-        seconds = [f"{line.costs[key]:.3g} s" if key in line.costs else "-" for key in SECONDS]
+        times = [seconds(line.costs[key]) if key in line.costs else "-" for key in SECONDS]
         stored = size(line.costs["bytes_per_edit"]) if "bytes_per_edit" in line.costs else "-"
-        table.add_row(Text(line.method), line.mode, *seconds, stored)
+        table.add_row(Text(line.method), line.mode, *times, stored)
     return table
 
 

@@ -18,6 +18,7 @@ from ldke_pl.report.tables import print_report
 from ldke_pl.router.base import Key
 from ldke_pl.runtime import unfinished
 from ldke_pl.runtime.folder import write_metrics
+from ldke_pl.runtime.localization import localization
 from ldke_pl.runtime.making import make_edits, save_edits, share_edits
 from ldke_pl.runtime.own import conclude
 from ldke_pl.runtime.scoring import Method
@@ -109,6 +110,8 @@ def finish(session: Session, rows: Sequence[ProbeResult], agreement: float) -> d
         "schema": 1, "model": config.model.name, "data": config.data.format, "commit": session.commit,
         "seeds": config.run.seeds, "n_edits": len(session.cases), "self_agreement": agreement, "methods": methods,
     }  # fmt: skip
+    if sites := localization(session):
+        metrics["localization"] = sites
     write_results(session.folder / "results.csv", rows)
     write_metrics(session.folder, metrics)
     if isinstance(session.logger, WandbLogger):  # a sweep judges runs by these

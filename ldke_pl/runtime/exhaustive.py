@@ -12,7 +12,7 @@ from ldke_pl.data import AVERAGED_KINDS
 from ldke_pl.edits import Edit
 from ldke_pl.errors import ConfigError
 from ldke_pl.localize.controls import possible
-from ldke_pl.metrics.evaluator import Evaluator, Run
+from ldke_pl.metrics.evaluator import Evaluator, Routes, Run
 from ldke_pl.metrics.grouping import split
 from ldke_pl.runtime.making import make_edits
 from ldke_pl.runtime.session import Session
@@ -48,12 +48,12 @@ class Trial:
     """Edits of a session's cases at sites of one's choice, each alone in the router's index.
 
     Args:
-        routes: the edit that each probe goes to, by position; -1 for the base.
+        routes: where each probe goes.
     """
 
     session: Session
     evaluator: Evaluator
-    routes: list[int]
+    routes: Routes
 
     @classmethod
     def of(cls, session: Session) -> "Trial":

@@ -10,7 +10,7 @@ from ldke_pl.data import EditRequest
 from ldke_pl.editors import Editor, GatedEditor, JointEditor, SequentialEditor
 from ldke_pl.edits import Edit
 from ldke_pl.metrics.answers import Answers
-from ldke_pl.metrics.evaluator import Evaluator, Run
+from ldke_pl.metrics.evaluator import Evaluator, Routes, Run
 from ldke_pl.metrics.results import ProbeResult
 from ldke_pl.metrics.summary import SEQUENCE
 from ldke_pl.runtime.session import Session
@@ -79,7 +79,7 @@ class Method:
             index = [*members, *range(first, len(edits))]
             relevance = self.relevance[:, torch.tensor(index)]
             routes = self.evaluator.joint_routes(relevance, edits, index, self.session.router.threshold)
-            asked = sorted({routes[i] for i in self.evaluator.wanted(members) if routes[i] >= first})
+            asked = sorted({routes.edits[i] for i in self.evaluator.wanted(members) if routes.edits[i] >= first})
             requests = [self.session.distractors[place - first] for place in asked]
             made = self.editor.edit(requests, seed=self.seed) if requests else []
             for place, edit in zip(asked, made, strict=True):
@@ -90,20 +90,20 @@ class Method:
     def _routing(self) -> str:
         return self.session.config.editor[self.name].routing
 
-    def _single(self) -> list[int]:
+    def _single(self) -> Routes:
         """Where every item goes with its own case's edit alone in force."""
         if self._routing == "none":
-            return self.evaluator.own_routes()
+            return Routes(self.evaluator.own_routes())
         if isinstance(self.editor, GatedEditor) and self._routing == "own":
             gate = self.editor.gate
             relevance = self.evaluator.own_relevance(gate, [edit.key for edit in self.edits])
             return self.evaluator.single_routes(relevance, gate.threshold)
         return self.evaluator.single_routes(self.evaluator.own_column(self.relevance), self.session.router.threshold)
 
-    def _joint(self, state: Sequence[Edit], together: Sequence[int]) -> list[int]:
+    def _joint(self, state: Sequence[Edit], together: Sequence[int]) -> Routes:
         """Where every item goes with the edits at positions ``together`` in force."""
         if self._routing == "none":
-            return self.evaluator.own_routes()
+            return Routes(self.evaluator.own_routes())
         if isinstance(self.editor, GatedEditor) and self._routing == "own":
             gate = self.editor.gate
             relevance = self.evaluator.relevance(gate, [state[i].key for i in together], together)

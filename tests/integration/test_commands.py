@@ -122,6 +122,18 @@ def test_only_routed_methods_have_router_figures(metrics: dict[str, Any]) -> Non
     assert "router" not in metrics["methods"]["no_edit"]["single"]
 
 
+def test_relevance_explains_every_route(rows: list[ProbeResult], metrics: dict[str, Any]) -> None:
+    for row in rows:
+        if row.method == "ldke":
+            assert row.relevance is not None and row.threshold is not None
+            assert (row.relevance >= row.threshold) == (row.route != "base")
+        else:
+            assert (row.relevance, row.threshold) == (None, None)
+    sites = metrics["localization"]
+    assert len(sites["edits"]) == CASES
+    assert {"+".join(e["chosen"]) for e in sites["edits"]} == {row.sites for row in rows if row.method == "ldke"}
+
+
 def test_costs_are_measured(metrics: dict[str, Any]) -> None:
     ldke, none = metrics["methods"]["ldke"], metrics["methods"]["no_edit"]
     assert 0 < ldke["seconds_localize"] < ldke["seconds_per_edit"]

@@ -9,7 +9,7 @@ from ldke_pl.config import DataConfig
 from ldke_pl.data import EditCase, Probe
 from ldke_pl.edits import Edit
 from ldke_pl.metrics.answers import Answers
-from ldke_pl.metrics.evaluator import Evaluator, Run
+from ldke_pl.metrics.evaluator import Evaluator, Routes, Run
 from ldke_pl.metrics.summary import summarise
 from ldke_pl.runtime.data import load_cases, sampled
 
@@ -73,7 +73,7 @@ def figures(evaluated: tuple[Evaluator, list[Edit], Answers], rule: Rule) -> dic
     """Means by (group, kind) as the table shows them, for edits sent where ``rule`` says."""
     evaluator, edits, unrouted = evaluated
     routes = [own if rule(*item) else -1 for own, item in zip(evaluator.own_routes(), evaluator.items, strict=True)]
-    rows = evaluator.rows(Run("bad", "single", 0), edits, unrouted, routes)
+    rows = evaluator.rows(Run("bad", "single", 0), edits, unrouted, Routes(routes))
     groups = summarise(rows, index_sizes={"single": 1}, resamples=10)["bad"]["single"]["protocol"]["generate"]
     return {(g, kind): v["value"] for g, kinds in groups.items() if g != "all" for kind, v in kinds.items()}
 

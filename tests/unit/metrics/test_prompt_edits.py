@@ -37,5 +37,5 @@ def test_a_query_that_goes_to_a_shared_change_goes_to_its_own_edit() -> None:
     shared = {"layer": Delta((torch.ones(1, 1),))}
     edits = [Edit(f"e{i}", "Who?", "Ada", (), shared if i < 2 else dict(shared)) for i in range(3)]
     relevance = torch.tensor([[0.9, 0.9, 0.1], [0.9, 0.8, 0.1], [0.9, 0.2, 0.1]])
-    assert evaluator.joint_routes(relevance, edits, [0, 1, 2], 0.5) == [0, 1, 0]
-    assert evaluator.joint_routes(relevance, edits, [0, 1, 2], 0.95) == [-1, -1, -1]
+    assert evaluator.joint_routes(relevance, edits, [0, 1, 2], 0.5).edits == [0, 1, 0]
+    assert evaluator.joint_routes(relevance, edits, [0, 1, 2], 0.95).edits == [-1, -1, -1]

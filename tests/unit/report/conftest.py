@@ -55,6 +55,7 @@ def make_row() -> Callable[..., ProbeResult]:
         "entity": "", "edit_relation": "", "kind": "reliability", "relation": "", "image": "", "prompt": "who?",
         "expected": "y", "before": "x", "after": "y", "after_unrouted": "y", "score": 1.0, "score_unrouted": 1.0,
         "score_no_edit": 0.0, "ceiling": None, "relevant": True, "route": "e0", "edit_id": "e0", "sites": "connector",
+        "threshold": 0.5,
     }  # fmt: skip
 
     def make(**changes: Any) -> ProbeResult:

@@ -7,27 +7,29 @@ from typing import Any
 import pytest
 
 from ldke_pl.metrics.results import ProbeResult
-from ldke_pl.report.cards import cards, choose, fault
+from ldke_pl.report.cards import cards, choose, fault, outcomes
 
 MakeRow = Callable[..., ProbeResult]
 
 
 @pytest.mark.parametrize(
-    ("changes", "named"),
+    ("changes", "named", "filed"),
     [
-        ({}, ""),
-        ({"score": 0.0}, "wrong answer"),
-        ({"score": 0.5}, "score 0.50"),
-        ({"route": "base"}, "missed: went to the base"),
-        ({"route": "e7"}, "misrouted: went to another edit"),
-        ({"score": 0.0, "route": "base"}, "wrong answer; missed: went to the base"),
-        ({"relevant": False, "route": "base"}, ""),
-        ({"relevant": False, "route": "e0"}, "leaked: went to this edit"),
-        ({"relevant": False, "route": "e7"}, "leaked: went to another edit"),
+        ({}, "", "passed"),
+        ({"score": 0.0}, "wrong answer", "failed, wrong answer"),
+        ({"score": 0.5}, "score 0.50", "failed, wrong answer"),
+        ({"route": "base"}, "missed: went to the base", "failed, missed"),
+        ({"route": "e7"}, "misrouted: went to another edit", "failed, misrouted"),
+        ({"score": 0.0, "route": "base"}, "wrong answer; missed: went to the base", "failed, wrong answer, missed"),
+        ({"relevant": False, "route": "base"}, "", "passed"),
+        ({"relevant": False, "route": "e0"}, "leaked: went to this edit", "failed, leaked"),
+        ({"relevant": False, "route": "e7"}, "leaked: went to another edit", "failed, leaked"),
+        ({"relevant": False, "route": "e0", "threshold": None}, "", "passed"),
     ],
 )
-def test_faults(make_row: MakeRow, changes: dict[str, Any], named: str) -> None:
+def test_faults(make_row: MakeRow, changes: dict[str, Any], named: str, filed: str) -> None:
     assert fault(make_row(**changes)) == named
+    assert ", ".join(outcomes(make_row(**changes))) == filed
 
 
 def test_a_card_holds_the_rows_of_one_edit_failures_first(make_row: MakeRow) -> None:

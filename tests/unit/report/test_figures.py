@@ -5,13 +5,24 @@ from typing import Any
 import pytest
 
 from ldke_pl.metrics.grouping import IntervalDict
-from ldke_pl.report.figures import bounds, cost_lines, headline, headlines, percent, router_blocks, size, spread
+from ldke_pl.report.figures import (
+    bounds,
+    cost_lines,
+    headline,
+    headlines,
+    percent,
+    router_blocks,
+    seconds,
+    size,
+    spread,
+)
 
 
 def test_numbers() -> None:
     entry: IntervalDict = {"value": 0.982, "n": 60, "lo": 0.95, "hi": 0.989}
     assert percent(entry["value"]) == "98.2"
     assert spread(entry) == "±3.2"
+    assert [seconds(value) for value in (61.26, 0.02134, 0.0009)] == ["61.3 s", "0.0213 s", "< 0.001 s"]
     assert bounds(entry) == "95.0\N{EN DASH}98.9"
 
 

@@ -22,7 +22,8 @@ FETCHING = {"src", "href", "srcset", "action", "formaction", "background", "post
 TAGS = {
     "html", "head", "meta", "title", "style", "body", "header", "main", "section", "h1", "h2", "p", "b", "small", "dl",
     "dt", "dd", "div", "span", "table", "caption", "thead", "tbody", "tfoot", "tr", "th", "td", "details", "summary",
-    "form", "label", "select", "option", "input", "button", "output", "script",
+    "form", "label", "select", "option", "input", "button", "output", "script", "nav", "a", "code", "figure",
+    "figcaption", "svg", "path", "text", "br", "i",
 }  # fmt: skip
 
 
@@ -76,10 +77,21 @@ def test_every_text_is_escaped(build: Callable[..., Page], make_row: MakeRow, me
         "method", "mode", "case_id", "group", "prompt", "expected", "before", "after", "after_unrouted", "image",
         "route", "edit_id", "sites",
     ]  # fmt: skip
-    rows = [make_row(**{name: EVIL for name in texts}, score=score) for score in (0.0, 1.0)]
+    judged = {"relevance": 0.5, "threshold": 0.9}
+    rows = [make_row(**{name: EVIL for name in texts}, score=score, **judged) for score in (0.0, 1.0)]
+    rows.append(make_row(method=EVIL, **judged))
     summary = metrics["methods"].pop("ldke")["single"]
     summary["protocol"]["generate"][EVIL] = summary["protocol"]["generate"]["all"]
-    evil = {**metrics, "model": EVIL, "commit": EVIL, "seeds": [EVIL], "methods": {EVIL: {"single": summary}}}
+    edit = {"case_id": EVIL, "group": EVIL, "chosen": [EVIL], "scores": [0.5]}
+    sites = {"localizer": EVIL, "score": EVIL, "sites": [EVIL], "edits": [edit]}
+    evil = {
+        **metrics,
+        "localization": sites,
+        "model": EVIL,
+        "commit": EVIL,
+        "seeds": [EVIL],
+        "methods": {EVIL: {"single": summary}},
+    }
     page = build(rows, title=EVIL, metrics=evil)
     counts = Counter(tag for tag, _ in page.tags)
     assert (counts["script"], counts["style"], counts["title"], counts["img"]) == (1, 1, 1, 0)
@@ -104,7 +116,9 @@ def test_the_page_is_self_contained(build: Callable[..., Page], make_row: MakeRo
     Image.new("RGB", (20, 20), "red").save(tmp_path / "a.png")
     page = build([make_row(image=str(tmp_path / "a.png"), prompt="see http://example.org ?", score=0.0)])
     assert {tag for tag, _ in page.tags} <= TAGS
-    assert not [attributes for _, attributes in page.tags if FETCHING & attributes.keys()]
+    fetching = [attributes for tag, attributes in page.tags if tag != "a" and FETCHING & attributes.keys()]
+    assert not fetching
+    assert all(attributes["href"].startswith("#") for tag, attributes in page.tags if tag == "a")
     style, script = page.inner["style"], page.inner["script"]
     addresses = re.findall(r"url\(([^)]*)\)", style)
     assert len(addresses) == 1
@@ -155,19 +169,26 @@ def test_limits(build: Callable[..., Page], make_row: MakeRow) -> None:
     page = build(rows, failures=4, sample=3)
     assert len(page.classes("card")) == 7
     assert "10 of 30 edits" in page.text
-    assert "the 4 shown" in page.text
+    assert "the 4 shown" in page.text and "results.csv has the other 6" in page.text
     assert "3 of the 26 edits not shown above" in page.text
 
 
 def test_a_card_tells_the_whole_story(build: Callable[..., Page], make_row: MakeRow) -> None:
     row = make_row(
         prompt="Who is this?", expected="Ada", before="Bob", after="Cyd", after_unrouted="Dan", score=0.0,
-        route="e9", sites="connector+decoder.0", case_id="c7", group="entity",
+        route="e9", sites="connector+decoder.0", case_id="c7", group="entity", relevance=0.93, threshold=0.85,
     )  # fmt: skip
     text = build([row]).text
-    cells = "text only reliability Who is this? Ada Bob Cyd Dan e9 wrong answer; misrouted: went to another edit"
+    cells = "text only reliability Who is this? Ada Bob Cyd Dan e9 wrong answer; misrouted: went to another edit 0.00"
     assert cells in text
-    for needed in ("Who is this? → Ada", "at connector+decoder.0", "entity", "case c7", "1 of 1 failed"):
+    for needed in (
+        "relevance 0.93",
+        "Who is this? → Ada",
+        "at connector+decoder.0",
+        "entity",
+        "case c7",
+        "1 of 1 failed",
+    ):
         assert needed in text
 
 
@@ -193,6 +214,22 @@ def test_floor_intervals_router_and_costs(build: Callable[..., Page]) -> None:
         assert needed in text
     for needed in ("Model tiny", "Data atlas", "Edits 60", "Seeds 0, 1", "Commit 0a1b2c3"):
         assert needed in text
+
+
+def test_sites_and_what_the_router_found_are_drawn(
+    build: Callable[..., Page], make_row: MakeRow, metrics: dict[str, Any]
+) -> None:
+    edits = [{"case_id": f"c{n}", "group": "entity", "chosen": ["a"], "scores": [0.25, 0.5]} for n in range(3)]
+    sites = {"localizer": "fixed", "score": "cosine", "sites": ["a", "b"], "edits": edits}
+    rows = [make_row(relevance=value, threshold=0.85) for value in (0.9, 0.8)]
+    page = build(rows, metrics={**metrics, "localization": sites})
+    for needed in (
+        "3 edits of 60, from all over the data", "cosine by site, and the choice of fixed", "a 0.250 0 3 b 0.500 3 0",
+        "ldke · single · threshold 0.85", "1 of 2 relevant queries reach it", "0 of 0 irrelevant queries reach it",
+    ):  # fmt: skip
+        assert needed in page.text
+    paths = [attributes for tag, attributes in page.tags if tag == "path"]
+    assert [path["class"] for path in paths] == ["s0", "mark", "s4", "relevant", "irrelevant", "axis", "threshold"]
 
 
 def test_no_rows_and_no_figures(build: Callable[..., Page], metrics: dict[str, Any]) -> None:
