@@ -2,6 +2,7 @@
 
 from ldke_pl.config.loader import CONF_DIR, load_config, save_config
 from ldke_pl.config.schema import (
+    AppConfig,
     CheckConfig,
     DataConfig,
     EditConfig,
@@ -18,6 +19,7 @@ from ldke_pl.config.schema import (
 
 __all__ = [
     "CONF_DIR",
+    "AppConfig",
     "CheckConfig",
     "DataConfig",
     "EditConfig",

@@ -209,6 +209,18 @@ class CheckConfig:
 
 
 @dataclass(kw_only=True)
+class AppConfig:
+    """Settings of ``python -m ldke_pl.app``, the live page."""
+
+    model: ModelConfig = section(default_factory=ModelConfig)
+    edits: str | None = field(
+        None,
+        help="folder of saved edits to begin with; it is not written to. Its base is used unless model.* says more",
+    )
+    port: int = field(7860, help="port on 127.0.0.1, where the page is served", ge=1, le=65535)
+
+
+@dataclass(kw_only=True)
 class EditConfig:
     """Settings of ``edit.py``."""
 

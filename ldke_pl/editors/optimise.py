@@ -24,6 +24,7 @@ from ldke_pl.config import EditorConfig
 from ldke_pl.data import EditRequest, Question, load_image
 from ldke_pl.data.views import augmented_views
 from ldke_pl.editors.propagation import Distance, Teacher, read_teachers
+from ldke_pl.editors.watch import Step, watcher
 from ldke_pl.edits import Delta, Deltas, applied, request_id
 from ldke_pl.errors import EditError
 
@@ -175,11 +176,12 @@ class Batch:
 
 
 def record(problems: Sequence[Problem], losses: Sequence[Tensor], stop_loss: float) -> None:
-    """Note the losses of the edits that still run, and which of them are done.
+    """Note the losses of the edits that still run, and which of them are done; tell whoever watches.
 
     Raises:
         EditError: a loss is not a number.
     """
+    tell = watcher()
     for problem, loss in zip(problems, losses, strict=True):
         if problem.done:
             continue
@@ -191,6 +193,8 @@ def record(problems: Sequence[Problem], losses: Sequence[Tensor], stop_loss: flo
                 "lower the editor's lr, or check the model's weights for values that are not numbers",
             )
         problem.done = problem.loss < stop_loss
+        if tell:
+            tell(Step(problem.name, problem.steps, problem.loss))
 
 
 def begun(

@@ -102,17 +102,46 @@ class KeyIndex:
     def best(self, queries: Features) -> tuple[list[str], Tensor]:
         """The most relevant key of each query, "" where there is none in force, and how relevant it is, (queries,)."""
         count = len(queries["seen"])
-        if not self._size:
+        if not count or not self._size:
             return [""] * count, torch.zeros(count)
-        asked = self.router.asked(queries)
-        if self._size <= ALL or not self._spaces:
-            slots = self._in_force.nonzero().squeeze(1)
-            top, where = self.router.compare(asked, self._taken(slots)).cpu().max(1)
-            return [self._names[slot] for slot in slots[where].tolist()], top
-        parts = [self._among_many({n: v[i : i + QUERIES] for n, v in asked.items()}) for i in range(0, count, QUERIES)]
-        return [name for names, _ in parts for name in names], torch.cat([top for _, top in parts])
+        step = count if self._all_compared else QUERIES
+        names, best = [], []
+        for asked in _batches(self.router.asked(queries), step):
+            slots, relevance = self._compared(asked)
+            top, where = relevance.max(1)
+            found = slots.gather(1, where[:, None]).squeeze(1).tolist()
+            names += ["" if slot < 0 else self._names[slot] for slot in found]
+            best.append(top)
+        return names, torch.cat(best)
 
-    def _among_many(self, asked: Features) -> tuple[list[str], Tensor]:
+    def ranked(self, queries: Features, most: int) -> list[dict[str, float]]:
+        """The most relevant keys in force of each query and how relevant they are, best first, ``most`` at the most.
+
+        Among many keys, only those that the coarse search finds are compared.
+        """
+        if not self._size:
+            return [{} for _ in queries["seen"]]
+        found = []
+        for asked in _batches(self.router.asked(queries), 1):
+            slots, relevance = self._compared(asked)
+            order = relevance[0].argsort(descending=True, stable=True)
+            values: dict[str, float] = {}
+            for slot, value in zip(slots[0, order].tolist(), relevance[0, order].tolist(), strict=True):
+                if slot >= 0:  # one key may have been found in several spaces
+                    values.setdefault(self._names[slot], value)
+            found.append(dict(list(values.items())[:most]))
+        return found
+
+    @property
+    def _all_compared(self) -> bool:
+        return self._size <= ALL or not self._spaces
+
+    def _compared(self, asked: Features) -> tuple[Tensor, Tensor]:
+        """Slots of keys that are worth comparing, -1 for none, and how relevant they are: (queries, keys) each."""
+        if self._all_compared:
+            slots = self._in_force.nonzero().squeeze(1)
+            relevance = self.router.compare(asked, self._taken(slots)).cpu()
+            return slots.expand(len(relevance), -1), relevance
         views = self.router.query_views(asked)
         found = [
             torch.cat([space.search(views[name][query]) for name, space in self._spaces.items()])
@@ -120,9 +149,7 @@ class KeyIndex:
         ]
         slots = pad_sequence([torch.tensor([-1]), *found], batch_first=True, padding_value=-1)[1:]
         relevance = self.router.compare(asked, self._taken(slots.clamp_min(0))).cpu()
-        top, where = relevance.masked_fill(slots < 0, 0).max(1)
-        found = slots.gather(1, where[:, None]).squeeze(1).tolist()
-        return ["" if slot < 0 else self._names[slot] for slot in found], top
+        return slots, relevance.masked_fill(slots < 0, 0)
 
     def _taken(self, slots: Tensor) -> Features:
         device = self.router.reader.backbone.device
@@ -191,6 +218,12 @@ class _Space:
 
     def _projected(self, views: Tensor) -> Tensor:
         return nn.functional.normalize((views - self.centre) @ self.directions, dim=-1)
+
+
+def _batches(features: Features, size: int) -> Iterator[Features]:
+    """So many queries at a time."""
+    for start in range(0, len(features["seen"]), size):
+        yield {name: values[start : start + size] for name, values in features.items()}
 
 
 def _of_length(tokens: Tensor, length: int) -> Tensor:

@@ -319,6 +319,7 @@ def test_no_file_in_conf_is_out_of_reach() -> None:
         CONF_DIR / "train.yaml",
         CONF_DIR / "file.yaml",
         CONF_DIR / "check.yaml",
+        CONF_DIR / "app.yaml",
         *(CONF_DIR / "sweep").glob("*.yaml"),
     }
     assert set(CONF_DIR.rglob("*.*")) == reached | others

@@ -105,6 +105,41 @@ def test_the_pair_head_sees_few_of_many() -> None:
     assert comparing_all.compared == [500]
 
 
+@pytest.mark.parametrize("count", [20, 300])
+def test_the_most_relevant_keys_are_ranked(count: int) -> None:
+    index, queries = made(Cosine()), asked([7, 12])
+    index.add([str(n) for n in range(count)], [key(n) for n in range(count)])
+    index.hide("3")
+    vectors = torch.stack([key(n)["vector"] for n in range(count) if n != 3])
+    names = [str(n) for n in range(count) if n != 3]
+    for query, found in enumerate(index.ranked(queries, 4)):
+        top, where = (vectors @ queries["vectors"][query, 0]).topk(4)
+        assert list(found) == [names[i] for i in where]
+        assert list(found.values()) == pytest.approx(top.tolist())
+    assert [next(iter(found)) for found in index.ranked(queries, 1)] == index.best(queries)[0]
+
+
+def test_a_key_that_is_found_twice_is_ranked_once() -> None:
+    class Twice(Cosine):
+        def key_views(self, keys: Features) -> Features:
+            return {"one": keys["vector"], "other": keys["vector"]}
+
+        def query_views(self, asked: Features) -> Features:
+            return {"one": asked["vectors"], "other": asked["vectors"]}
+
+    index = made(Twice())
+    index.add([str(n) for n in range(100)], [key(n) for n in range(100)])
+    (found,) = index.ranked(asked([7]), 100)
+    assert len(found) >= LEAST and list(found.values()) == sorted(found.values(), reverse=True)
+
+
+def test_few_keys_are_ranked_whole_and_none_are_none() -> None:
+    index = made(Cosine())
+    assert index.ranked(asked([1, 2]), 3) == [{}, {}]
+    index.add(["1"], [key(1)])
+    assert [list(found) for found in index.ranked(asked([1, 2]), 3)] == [["1"], ["1"]]
+
+
 def test_keys_without_a_view_are_no_candidates_and_take_no_place() -> None:
     index = made(Cosine())
     blank = {"vector": torch.zeros(WIDTH), "number": torch.tensor(0.0)}
@@ -130,6 +165,9 @@ def test_an_empty_index_sends_nothing_anywhere() -> None:
     assert names == ["", ""] and top.tolist() == [0, 0]
     index.add([], [])
     assert len(index) == 0
+    index.add(["1"], [key(1)])
+    nothing = {name: values[:0] for name, values in asked([1]).items()}
+    assert (index.best(nothing)[0], index.ranked(nothing, 2)) == ([], [])
 
 
 def test_the_random_state_is_left_alone() -> None:
