@@ -1,8 +1,8 @@
-# make demo | test | lint: each builds its own .venv first where there is none. PYTHON=python3.12 picks another Python.
+# make demo | test | lint | docs: each builds its own .venv first if it has none. PYTHON=python3.12: another Python.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint
+.PHONY: demo test lint docs
 
 demo: .venv/.installed
 	$(BIN)/python edit.py
@@ -14,6 +14,10 @@ lint: .venv/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The documentation as a site, in site/; a broken link is an error. The variable silences news of the theme's makers.
+docs: .venv/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # torch goes first, by itself and at its pinned version: an unpinned install can bring several GB of CUDA packages.
 .venv/.installed: setup.cfg pyproject.toml constraints.txt

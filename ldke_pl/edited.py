@@ -24,7 +24,8 @@ from ldke_pl.config import CONF_DIR, EditConfig, ModelConfig, load_config
 from ldke_pl.data import EditRequest, Question
 from ldke_pl.editors import Editor, build_editor
 from ldke_pl.edits import BASE_ROW, Edit, applied
-from ldke_pl.edits.artefact import REMEMBERED, Artefact, load_artefact, save_artefact
+from ldke_pl.edits.artefact import Artefact, load_artefact, save_artefact
+from ldke_pl.edits.entries import REMEMBERED
 from ldke_pl.edits.files import read_config
 from ldke_pl.errors import EditError
 from ldke_pl.localize import Calibration, build_localizer

@@ -1,6 +1,7 @@
 """Typed configuration: dataclasses with a unit per field, filled from ``conf/`` and ``key=value`` arguments."""
 
 from ldke_pl.config.loader import CONF_DIR, load_config, save_config
+from ldke_pl.config.named import named
 from ldke_pl.config.schema import (
     AppConfig,
     CheckConfig,
@@ -33,5 +34,6 @@ __all__ = [
     "TrainConfig",
     "TrainerConfig",
     "load_config",
+    "named",
     "save_config",
 ]

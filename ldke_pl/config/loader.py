@@ -97,6 +97,9 @@ class _Draft:
             self.fault(entry.key, self._unknown(entry.key))
             return
         value = entry.text if leaf.is_text and isinstance(entry.value, bool | int | float) else entry.value
+        if leaf.hint is bool and isinstance(value, int | float) and not isinstance(value, bool):
+            self.fault(entry.key, _mistyped(leaf, value))  # OmegaConf would take any number for true
+            return
         try:
             OmegaConf.update(self.root, entry.key, value, merge=False)
         except OmegaConfBaseException:

@@ -32,7 +32,11 @@ class ModelConfig:
 class DataConfig:
     """The edits and their probes."""
 
-    format: str = field("atlas", help="reader of the annotation file: one of the names in conf/data", nonempty=True)
+    format: str = field(
+        "atlas",
+        help="reader of the annotation file: a name in conf/data, or the dotted path of one's own",
+        nonempty=True,
+    )
     path: str | None = field(None, help="annotation file; null: the format's usual name under data.root")
     root: str | None = field(
         None, help="folder that image paths are relative to; null: the format's own folder, of plain the file's"
@@ -113,7 +117,11 @@ class EditorConfig:
 class LocalizerConfig:
     """Where an edit is written."""
 
-    name: str = field("cosine", help="score of a site: cosine, gradient, attribution, middle, last, ...", nonempty=True)
+    name: str = field(
+        "cosine",
+        help="cosine, gradient, attribution, middle, last, ..., or the dotted path of one's own",
+        nonempty=True,
+    )
     tau: float = field(0.9, help="sites with score >= tau * max are selected; a fraction", gt=0, le=1)
     site: str | None = field(None, help="the one site of a localizer that uses a fixed one; null: it chooses itself")
     max_sites: int = field(1, help="most sites selected per edit", ge=1)

@@ -1,6 +1,5 @@
 """What every editing method is: requests in, edits out."""
 
-import importlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -8,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ldke_pl.backbone import Backbone
-from ldke_pl.config import EditorConfig
+from ldke_pl.config import EditorConfig, named
 from ldke_pl.data import EditCase, EditRequest
 from ldke_pl.edits import Edit
 from ldke_pl.errors import ConfigError
@@ -88,9 +87,8 @@ def build_editor(backbone: Backbone, config: EditorConfig, sites: Sites) -> Edit
     Raises:
         ConfigError: there is no such class.
     """
-    module, _, name = config.cls.rpartition(".")
     try:
-        made: Editor = getattr(importlib.import_module(module), name)(backbone, config, sites)
+        made: Editor = named(config.cls)(backbone, config, sites)
     except (ImportError, AttributeError, ValueError) as fault:
         raise ConfigError(
             f"There is no editor class {config.cls!r} ({fault}).",

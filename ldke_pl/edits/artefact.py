@@ -16,11 +16,9 @@ from torch import Tensor
 from ldke_pl.backbone import CONNECTOR, Backbone
 from ldke_pl.edits.deltas import Delta
 from ldke_pl.edits.edit import Edit
+from ldke_pl.edits.entries import check_parts
 from ldke_pl.edits.files import DELTAS, ROUTER, VERSION, read_config, read_tensors, write_files
 from ldke_pl.errors import ArtefactError
-
-REMEMBERED = ("edit_id", "prompt", "target")
-"""What is kept of an edit that was rolled back."""
 
 ADDED = ("context", "blind", "disabled", "seed")
 """Fields of an edit that artefacts of before lack; without them they have their defaults."""
@@ -34,7 +32,7 @@ class Artefact:
         edits: in the order in which they were made.
         router: description of the router, as the router package wrote it.
         router_state: the router's weights.
-        rolled_back: edits that were taken back, of which only ``REMEMBERED`` is kept.
+        rolled_back: edits that were taken back, of which id, prompt and target are kept.
     """
 
     edits: list[Edit]
@@ -168,6 +166,7 @@ def read_edit(
 
 
 def _delta(name: str, parts: dict[str, Tensor], shape: tuple[int, int]) -> Delta:
+    check_parts(name, parts)
     if not all(torch.isfinite(part).all() for part in parts.values()):
         raise ValueError(f"{name} holds values that are not numbers")
     if "value" in parts:

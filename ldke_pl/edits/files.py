@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ldke_pl.edits.entries import is_remembered, unusable
 from ldke_pl.errors import ArtefactError
 
 CONFIG, DELTAS, ROUTER = "edit_config.json", "edits.safetensors", "router.safetensors"
@@ -25,7 +27,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The artefact's configuration.
 
     Raises:
-        ArtefactError: there is none, or it cannot be read.
+        ArtefactError: there is none, it cannot be read, or an entry lacks what every edit has.
     """
     try:
         config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
@@ -34,12 +36,43 @@ def read_config(folder: Path) -> dict[str, Any]:
         missing = [key for key in ("name", "dtype", "revision", "top_layer") if key not in config["base"]]
         if missing or not {"edits", "router", "sha256"} <= config.keys():
             raise ValueError(f"it lacks {', '.join(missing) or 'edits, router or sha256'}")
-        kinds = ((config["edits"], list), (config["sha256"], dict), (config["base"]["top_layer"], int))
-        if not all(isinstance(value, kind) for value, kind in kinds):
-            raise TypeError("edits, sha256 or top_layer is of another type than save() writes")
-    except (OSError, ValueError, KeyError, TypeError) as fault:
+        if strange := _of_another_type(config):
+            raise TypeError(f"{', '.join(strange)} is of another type than save() writes")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
         raise ArtefactError(f"{folder / CONFIG} cannot be read: {fault}", "give a folder written by save()") from fault
+    _check_entries(folder, config)
     return config
+
+
+def _check_entries(folder: Path, config: dict[str, Any]) -> None:
+    for number, entry in enumerate(config["edits"]):
+        if wrong := unusable(entry):
+            raise ArtefactError(
+                f"Edit number {number} in {folder / CONFIG} has no usable {', '.join(wrong)}.",
+                "restore the folder from a copy",
+            )
+    if not all(map(is_remembered, config.get("rolled_back", []))):
+        raise ArtefactError(f"rolled_back in {folder / CONFIG} cannot be used.", "restore the folder from a copy")
+
+
+def _of_another_type(config: dict[str, Any]) -> list[str]:
+    base = config["base"]
+    right = {
+        "version": type(config["version"]) is int,
+        "edits": isinstance(config["edits"], list),
+        "router": isinstance(config["router"], dict),
+        "rolled_back": isinstance(config.get("rolled_back", []), list),
+        "sha256": isinstance(config["sha256"], dict) and all(isinstance(s, str) for s in config["sha256"].values()),
+        "base.name": isinstance(base["name"], str),
+        "base.dtype": isinstance(base["dtype"], str) and _is_dtype(base["dtype"]),
+        "base.revision": isinstance(base["revision"], str | None),
+        "base.top_layer": type(base["top_layer"]) is int,
+    }
+    return [name for name, fits in right.items() if not fits]
+
+
+def _is_dtype(name: str) -> bool:
+    return isinstance(getattr(torch, name.removeprefix("torch."), None), torch.dtype)
 
 
 def read_tensors(path: Path, sums: Mapping[str, str]) -> dict[str, Tensor]:

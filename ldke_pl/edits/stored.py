@@ -9,17 +9,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from ldke_pl.edits.artefact import REMEMBERED, by_layer
-from ldke_pl.edits.files import CONFIG, DELTAS, ROUTER, read_config, read_tensors, write_files
+from ldke_pl.edits.artefact import by_layer
+from ldke_pl.edits.entries import REMEMBERED, check_parts
+from ldke_pl.edits.files import DELTAS, ROUTER, read_config, read_tensors, write_files
 from ldke_pl.errors import ArtefactError, EditError
 
 Entry = dict[str, Any]
 """An edit in the configuration: its fields, without deltas."""
-
-FIELDS: dict[str, type | tuple[type, ...]] = {
-    "edit_id": str, "prompt": str, "target": str, "sites": list, "supersedes": str, "key": list, "loss": (int, float),
-}  # fmt: skip
-"""What every entry has, and of which type."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,16 @@ class Stored:
         Raises:
             ArtefactError: the file is missing or damaged.
         """
-        return by_layer(self._tensors(DELTAS))
+        found = by_layer(self._tensors(DELTAS))
+        for edit_id, layers in found.items():
+            for layer, parts in layers.items():
+                try:
+                    check_parts(layer, parts)
+                except ValueError as fault:
+                    raise ArtefactError(
+                        f"Edit {edit_id!r} in {self.folder} is damaged: {fault}", "restore the folder from a copy"
+                    ) from fault
+        return found
 
     def keys(self) -> dict[str, dict[str, Tensor]]:
         """Edit -> what the router knows it by; see :meth:`deltas`."""
@@ -129,19 +134,7 @@ def read_stored(folder: Path) -> Stored:
     Raises:
         ArtefactError: there is none, or an entry lacks what every edit has.
     """
-    stored = Stored(folder, read_config(folder))
-    for number, entry in enumerate(stored.entries):
-        fields = entry if isinstance(entry, dict) else {}
-        bad = [name for name, kind in FIELDS.items() if not isinstance(fields.get(name), kind)]
-        if bad:
-            raise ArtefactError(
-                f"Edit number {number} in {folder / CONFIG} has no usable {', '.join(bad)}.",
-                "restore the folder from a copy",
-            )
-    for gone in stored.rolled_back:
-        if not isinstance(gone, dict) or not all(isinstance(gone.get(name), str) for name in REMEMBERED):
-            raise ArtefactError(f"rolled_back in {folder / CONFIG} cannot be used.", "restore the folder from a copy")
-    return stored
+    return Stored(folder, read_config(folder))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ldke_pl.backbone import Backbone
-from ldke_pl.config import LocalizerConfig
+from ldke_pl.config import LocalizerConfig, named
 from ldke_pl.data import EditRequest
 from ldke_pl.errors import ArtefactError, ConfigError, EditError
 from ldke_pl.localize.controls import CONTROLS, possible
@@ -62,7 +62,7 @@ class Calibration:
 
 
 def build_localizer(backbone: Backbone, config: LocalizerConfig, calibration: Calibration, seed: int = 0) -> Localizer:
-    """The localizer that ``config`` describes.
+    """The localizer that ``config`` describes: one of ``CHOICES``, or what a function of one's own makes.
 
     Raises:
         ConfigError: there is no such localizer or site, or it needs a calibration that the model does not have.
@@ -82,7 +82,19 @@ def build_localizer(backbone: Backbone, config: LocalizerConfig, calibration: Ca
         return partial(_per_kind, calibration.best_fixed, other)
     if name == "fixed":
         raise ConfigError(f"localizer.site is {config.site!r}, which is no site.", f"choose one of {', '.join(names)}")
+    if "." in name:
+        return _of_ones_own(name)(backbone, config, calibration, seed)
     raise ConfigError(f"There is no localizer {name!r}.", f"choose one of {', '.join(CHOICES)}")
+
+
+def _of_ones_own(path: str) -> Callable[[Backbone, LocalizerConfig, Calibration, int], Localizer]:
+    try:
+        found: Callable[[Backbone, LocalizerConfig, Calibration, int], Localizer] = named(path)
+    except (ImportError, AttributeError, ValueError) as fault:
+        raise ConfigError(
+            f"There is no localizer {path!r} ({fault}).", "give the dotted path of a function, or a name without dots"
+        ) from fault
+    return found
 
 
 def standardised(raw: Tensor, sites: Sequence[str], standard: dict[str, tuple[float, float]]) -> Tensor:

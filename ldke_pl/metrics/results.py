@@ -86,9 +86,16 @@ def write_results(path: Path, rows: Iterable[ProbeResult]) -> None:
 
 
 def read_results(path: Path) -> Iterator[ProbeResult]:
-    """Read what :func:`write_results` wrote, row by row."""
+    """Read what :func:`write_results` wrote, row by row.
+
+    Raises:
+        ValueError: it has other columns, or a value is of another type.
+    """
     with path.open(newline="", encoding="utf-8") as handle:
-        for row in csv.DictReader(handle):
+        reader = csv.DictReader(handle)
+        if [*(reader.fieldnames or ())] != [f.name for f in fields(ProbeResult)]:
+            raise ValueError(f"{path.name} has other columns than edit.py writes")
+        for row in reader:
             yield _parse(row)
 
 

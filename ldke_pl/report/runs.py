@@ -1,5 +1,6 @@
 """Run folders of ``edit.py``, and several of them as one: other methods, or other seeds, on the same cases."""
 
+import csv
 import json
 import os
 from collections import defaultdict
@@ -9,11 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from ldke_pl.errors import ConfigError
 from ldke_pl.metrics.results import ProbeResult, read_results
 from ldke_pl.metrics.summary import summarise
 from ldke_pl.report.figures import COSTS, NO_EDIT
+
+FACTS = ("model", "data", "commit", "seeds", "n_edits", "methods")
+"""What ``metrics.json`` of any finished run has."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +38,22 @@ def read_run(folder: Path) -> FinishedRun:
         ConfigError: it is none, or the run did not finish.
     """
     try:
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        metrics = _read_metrics(folder / "metrics.json")
         rows = list(read_results(folder / "results.csv"))
         held_out = OmegaConf.select(OmegaConf.load(folder / "config.yaml"), "router.held_out_relations") or []
-    except (OSError, ValueError) as fault:
+        return FinishedRun(metrics, rows, frozenset(held_out))
+    except (OSError, ValueError, TypeError, csv.Error, YAMLError, OmegaConfBaseException) as fault:
         raise ConfigError(f"{folder} is no finished run: {fault}", "give a run folder of edit.py") from fault
-    return FinishedRun(metrics, rows, frozenset(held_out))
+
+
+def _read_metrics(path: Path) -> dict[str, Any]:
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    facts = metrics if isinstance(metrics, dict) else {}
+    missing = [name for name in FACTS if name not in facts]
+    methods = facts.get("methods")
+    if missing or not isinstance(methods, dict) or not all(isinstance(figures, dict) for figures in methods.values()):
+        raise ValueError(f"{path.name} lacks {', '.join(missing) or 'figures of methods'}")
+    return facts
 
 
 def merged(runs: Sequence[FinishedRun]) -> FinishedRun:

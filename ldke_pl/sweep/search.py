@@ -67,6 +67,8 @@ def read_sweep(path: Path) -> Sweep:
     """
     try:
         told = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not all(isinstance(text, str) for text in (told["program"], told["metric"]["name"])):
+            raise TypeError("program or metric.name is no text")
         parameters: Mapping[str, Mapping[str, Any]] = told["parameters"]
         sweep = Sweep(
             program=told["program"],
@@ -80,7 +82,7 @@ def read_sweep(path: Path) -> Sweep:
         )
     except OSError as fault:
         raise ConfigError(f"The sweep file {path} cannot be read: {fault}", f"usage: {USAGE}") from fault
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as fault:
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as fault:
         hint = "it needs program, method, metric.name and parameters, as conf/sweep/threshold.yaml has them"
         raise ConfigError(f"{path} is no sweep file: {type(fault).__name__} {fault}", hint) from fault
     left = [k for k in parameters if k not in {**sweep.fixed, **sweep.choices, **sweep.ranges}]

@@ -33,7 +33,7 @@ class Arguments:
         """
         text = self.options.get(key, str(default))
         if not text.isdecimal():
-            raise ConfigError(f"{key} is {text!r}.", "give a number from 0 on")
+            raise ConfigError(f"{key} is {text!r}, which is no whole number.", "give a number from 0 on")
         return int(text)
 
 

@@ -1,4 +1,4 @@
-"""One tiny model and one small data set for all tests of the commands."""
+"""One tiny model, one small data set and one small artefact for all tests of the commands."""
 
 import copy
 import json
@@ -18,6 +18,13 @@ from ldke_pl.atlas.pretrain import build_model, write_model
 from ldke_pl.atlas.render import render
 from ldke_pl.atlas.tokenizer import build_tokenizer
 from ldke_pl.atlas.world import Country, World
+from ldke_pl.backbone import Backbone, load_backbone
+from ldke_pl.config import EditorConfig, ModelConfig
+from ldke_pl.data import EditRequest
+from ldke_pl.edited import EditedModel
+from ldke_pl.editors.no_edit import NoEdit
+from ldke_pl.edits import Delta, Edit
+from ldke_pl.router import FeatureReader, RadiusRouter
 
 ROWS = {"edit-eval": 6, "router-train": 8, "router-val": 4}
 
@@ -81,3 +88,31 @@ def changed_data(data_root: Path, tmp_path: Path) -> Callable[..., str]:
         return f"data.root={root}"
 
     return make
+
+
+@pytest.fixture(scope="session")
+def backbone(model_folder: Path) -> Backbone:
+    """The tiny model in memory."""
+    return load_backbone(ModelConfig(name=str(model_folder)))
+
+
+@pytest.fixture(scope="session")
+def saved_edits(backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two edits that were never optimised, ``first`` and ``second``, each at a decoder layer."""
+    config = EditorConfig(cls="ldke_pl.editors.no_edit.NoEdit")
+    edited = EditedModel(backbone, RadiusRouter(FeatureReader(backbone)), NoEdit(backbone, config, lambda r: []))
+    for name, number in (("first", 1), ("second", 2)):
+        request = EditRequest(None, f"What is {name}?", name)
+        ((layer, slot),) = backbone.sites[f"decoder.{number}"].slots.items()
+        factors = (torch.zeros(2, slot.in_features), torch.ones(slot.out_features, 2))
+        edit = Edit(name, request.prompt, request.target, (f"decoder.{number}",), {layer: Delta(factors)})
+        edited.add(edit, request)
+    folder = tmp_path_factory.mktemp("saved") / "edits"
+    edited.save(folder)
+    return folder
+
+
+@pytest.fixture
+def edits(saved_edits: Path, tmp_path: Path) -> Path:
+    """A copy, to be damaged."""
+    return Path(shutil.copytree(saved_edits, tmp_path / "edits"))

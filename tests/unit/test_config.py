@@ -140,6 +140,7 @@ def test_key_of_an_editor_that_was_not_chosen() -> None:
         ("run.seeds=3", "run.seeds: expected list[int], but got 3 (int); a list is written run.seeds=[3]"),
         ("run.seeds=[a]", "run.seeds: expected list[int], but got ['a'] (list)"),
         ("model.trust_remote_code=maybe", "model.trust_remote_code: expected bool, but got 'maybe' (str)"),
+        ("model.trust_remote_code=3", "model.trust_remote_code: expected bool, but got 3 (int)"),
         ("localizer.site=[a]", "localizer.site: expected str or null, but got ['a'] (list)"),
     ],
 )

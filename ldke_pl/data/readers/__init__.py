@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+from ldke_pl.config import named
 from ldke_pl.data.readers.atlas import read_atlas
 from ldke_pl.data.readers.cckeb import read_cckeb
 from ldke_pl.data.readers.comprehendedit import read_comprehendedit
@@ -75,18 +76,29 @@ def parse_cases(format: str, path: Path, root: Path | None = None) -> ParsedFile
     A case that gives the request of an earlier one another target is kept out of the joint set.
 
     Args:
-        format: a key of ``READERS``.
+        format: a key of ``READERS``, or the dotted path of a reader of one's own.
         path: the annotation file; for "shards" the folder.
         root: the folder that image paths are relative to; None keeps them relative. Files are not looked up.
 
     Raises:
-        ConfigError: unknown format.
+        ConfigError: unknown format, or no such reader.
         DataError: the file cannot be read as a list of rows at all.
     """
-    if format not in READERS:
-        raise ConfigError(f'Unknown data format "{format}".', did_you_mean(format, READERS))
-    parsed = READERS[format](path, root)
+    parsed = _reader(format)(path, root)
     return replace(parsed, cases=without_contradictions(parsed.cases))
+
+
+def _reader(format: str) -> Reader:
+    if format in READERS:
+        return READERS[format]
+    if "." not in format:
+        raise ConfigError(f'Unknown data format "{format}".', did_you_mean(format, READERS))
+    try:
+        found: Reader = named(format)
+    except (ImportError, AttributeError, ValueError) as fault:
+        hint = "Give the dotted path of a function, or the name of a format."
+        raise ConfigError(f'There is no reader "{format}" ({fault}).', hint) from fault
+    return found
 
 
 def read_cases(

@@ -1,10 +1,12 @@
 """What is left out against the whole: which probes are compared, and when a difference is marked."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 from ldke_pl.metrics.results import ProbeResult, write_results
 from ldke_pl.report.ablations import ablations_page, main
+from ldke_pl.report.runs import FACTS
 
 Make = Callable[..., ProbeResult]
 
@@ -32,7 +34,8 @@ def test_runs_are_named_by_their_folders(make_row: Make, tmp_path: Path) -> None
     for name, score in (("full", 1.0), ("last", 0.0)):
         (tmp_path / name).mkdir()
         write_results(tmp_path / name / "results.csv", rows(make_row, score))
-        (tmp_path / name / "metrics.json").write_text("{}", encoding="utf-8")
+        facts = dict.fromkeys(FACTS, 1) | {"methods": {}}
+        (tmp_path / name / "metrics.json").write_text(json.dumps(facts), encoding="utf-8")
         (tmp_path / name / "config.yaml").write_text("", encoding="utf-8")
     page = tmp_path / "page.md"
     page.write_text("<!-- ablations --><!-- end -->", encoding="utf-8")
