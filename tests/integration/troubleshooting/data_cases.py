@@ -8,6 +8,7 @@ from typing import Any
 
 from producing import Tools, produces, raised
 
+from ldke_pl.atlas.picture import main as draw
 from ldke_pl.data import load_image, parse_cases, read_cases
 from ldke_pl.data.__main__ import main
 from ldke_pl.data.images import image_file
@@ -58,6 +59,9 @@ ROWS: dict[str, tuple[str, str, str]] = {
     ),
     'row <n>, key "<key>": is null or empty, but <kind> is scored against it': (
         "plain", "a.json", '[{"probes": [{"kind": "reliability", "expected": null}]}]',
+    ),
+    'row <n>, key "<key>": holds the edit\'s own question about its own picture, which is what changes': (
+        "plain", "a.json", '[{"prompt": "Who?", "must_not_change": ["Who?"]}]',
     ),
     'row <n>, key "<key>": "<name>" is not a probe kind. <choices>': (
         "plain", "a.json", '[{"probes": [{"kind": "locality"}]}]',
@@ -179,3 +183,20 @@ def no_picture(tools: Tools) -> str:
 @produces("Image <file> cannot be read: <reason>.")
 def unreadable_picture(tools: Tools) -> str:
     return raised(lambda: image_file(tools.folder))
+
+
+@produces("COUNTRY and FILE must be given.")
+def no_country(tools: Tools) -> str:
+    return raised(lambda: draw(["Kumito"]))
+
+
+@produces("Atlas has no country <name>; did you mean <other>?")
+def unknown_country(tools: Tools) -> str:
+    return raised(lambda: draw(["Kumit", "kumito.png"]))
+
+
+@produces("<file> cannot be written: <reason>")
+def no_picture_file(tools: Tools) -> str:
+    unwritable = [tools.folder / "nowhere" / "a.png", tools.folder / "a.picture"]
+    first, _ = (raised(partial(draw, ["Kumito", str(path)])) for path in unwritable)
+    return first

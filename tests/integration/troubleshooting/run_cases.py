@@ -22,6 +22,7 @@ from ldke_pl.runtime.data import held_out_entities, load_cases
 from ldke_pl.runtime.exhaustive import Trial
 from ldke_pl.runtime.folder import open_run
 from ldke_pl.runtime.making import _told_by_fork
+from ldke_pl.runtime.own_cases import own_cases
 from ldke_pl.runtime.session import Session, _distractors, prepare
 from ldke_pl.runtime.trainer import build_trainer
 from ldke_pl.runtime.training_editors import _trained
@@ -103,6 +104,18 @@ def unwritable_world(tools: Tools) -> str:
 def no_case(tools: Tools) -> str:
     tools.patch.setattr(run_data, "read_cases", lambda *_, **__: [])
     return raised(lambda: load_cases(DataConfig(format="plain", path=str(rows(tools)))))
+
+
+@produces("Made pictures cannot be written: <reason>")
+def unwritable_pictures(tools: Tools) -> str:
+    cases = read_cases("plain", rows(tools), None)
+    return raised(lambda: own_cases(cases, tools.file("file", ""), Console(quiet=True)))
+
+
+@produces("<id> and <id> are edits of the same question about the same picture: <question>.")
+def same_question(tools: Tools) -> str:
+    path = tools.file("twice.json", json.dumps([{"prompt": "Who?", "target": name} for name in ("Ada", "Grace")]))
+    return raised(lambda: own_cases(read_cases("plain", path, None), tools.folder, Console(quiet=True)))
 
 
 @produces("Every case also occurs in <file>.")

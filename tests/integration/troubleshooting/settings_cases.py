@@ -27,11 +27,20 @@ ARGUMENTS = {
     "data.deleak: needs one other file: data.train=FILE in edit.py, or data.eval=FILE in train.py": [
         "data.deleak=true"
     ],
+    "edits: is a file of data.format=plain, but data.format is <format>; give one of the two": [
+        "edits=a.jsonl", "data.format=vlkeb", "data.root=pictures",
+    ],
+    "edits: stands for data.path=<file>, but data.path is <file>; give one of the two": [
+        "edits=a.jsonl", "data.path=b.jsonl",
+    ],
+    "edits: needs answers to show, but run.protocols is <names>; add generate": [
+        "edits=a.jsonl", "run.protocols=[masked]",
+    ],
     "<group>: no choice <name>; choices are <names>": ["data=nowhere"],
     "<group>: takes one choice, but got <names>": ["data=[atlas,vlkeb]"],
     "<group>: expected one or more different choices, but got <names>": ["editor=[ldke,ldke]"],
     "<file>: cannot be read (<reason>)": ["config=nowhere.yaml"],
-}
+}  # fmt: skip
 """Entry -> arguments of ``edit.py`` that produce it."""
 
 FILES = {

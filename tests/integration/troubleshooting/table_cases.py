@@ -1,6 +1,7 @@
 """Messages about tables of finished runs, sweeps and benchmarks."""
 
 import json
+import sys
 from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from ldke_pl.bench import __main__ as bench
 from ldke_pl.bench import editing, evaluation, routing
-from ldke_pl.report import runs
+from ldke_pl.report import picture, runs, speed
 from ldke_pl.report.page import put
 from ldke_pl.report.runs import FinishedRun, merged, read_run
 from ldke_pl.sweep import __main__ as sweep_command
@@ -76,6 +77,28 @@ def no_place(tools: Tools) -> str:
 @produces("<page> cannot be read or written: <reason>")
 def no_page(tools: Tools) -> str:
     return raised(lambda: put("", "methods", tools.folder / "nowhere.md"))
+
+
+@produces("No edit of this run's joint set has all kinds of probes and gets them right.")
+def no_edit_to_show(tools: Tools) -> str:
+    return raised(lambda: picture.edit_page([]))
+
+
+@produces("Pictures are taken by a browser.")
+def no_browser(tools: Tools) -> str:
+    tools.patch.setattr(picture.shutil, "which", lambda name: None)
+    return raised(lambda: picture._browser().__enter__())
+
+
+@produces("<file> cannot be read: <reason>")
+def other_results(tools: Tools) -> str:
+    return raised(lambda: speed.main([str(tools.file("results.jsonl", "{}"))]))
+
+
+@produces("Drawing needs matplotlib.")
+def no_matplotlib(tools: Tools) -> str:
+    tools.patch.setitem(sys.modules, "matplotlib.figure", None)
+    return raised(lambda: speed.draw([], tools.folder / "speed.png"))
 
 
 @produces("Sweeps need Optuna and Matplotlib.")

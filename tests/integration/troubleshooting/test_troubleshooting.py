@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import app_cases
 import data_cases
 import edits_cases
 import model_cases
@@ -14,7 +15,7 @@ from page import Entry, entries
 from producing import PRODUCED, Tools
 from raised import Said, said
 
-CASES = (data_cases, edits_cases, model_cases, run_cases, settings_cases, shards_cases, table_cases)
+CASES = (app_cases, data_cases, edits_cases, model_cases, run_cases, settings_cases, shards_cases, table_cases)
 """Importing them fills ``PRODUCED``."""
 
 ENTRIES, SAID = entries(), list(said())
