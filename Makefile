@@ -7,8 +7,9 @@ BIN := .venv/bin
 demo: .venv/.installed
 	$(BIN)/python edit.py
 
+# Two processes of one thread each: tests are of tiny models, which more threads do not make faster.
 test: .venv/.installed
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: .venv/.installed
 	$(BIN)/ruff check .
