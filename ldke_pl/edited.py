@@ -58,8 +58,9 @@ class Routes:
 class EditedModel:
     """A base model with edits.
 
+    >>> from ldke_pl.atlas.picture import drawn
     >>> edited = EditedModel.from_pretrained("atlas").to("cpu")
-    >>> picture = "data/atlas/world/images/Badadi/usual_0.png"
+    >>> picture = drawn("Badadi")  # or the path of a picture
     >>> name = Question(picture, "Which country is this?")
     >>> capital = Question(picture, "What is the capital of this country?")
     >>> edited.answers([name, capital])

@@ -76,11 +76,17 @@ class ProbeResult:
         return self.route == self.edit_id
 
 
+COLUMNS = [f.name for f in fields(ProbeResult)]
+"""Of ``results.csv``, in this order."""
+
+ADDED = ("relevance", "threshold")
+"""Columns that files of before lack."""
+
+
 def write_results(path: Path, rows: Iterable[ProbeResult]) -> None:
     """Write ``rows`` as CSV with a header; an existing file is replaced."""
-    names = [f.name for f in fields(ProbeResult)]
     with path.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, names)
+        writer = csv.DictWriter(handle, COLUMNS)
         writer.writeheader()
         writer.writerows(asdict(row) for row in rows)
 
@@ -93,7 +99,8 @@ def read_results(path: Path) -> Iterator[ProbeResult]:
     """
     with path.open(newline="", encoding="utf-8") as handle:
         reader = csv.DictReader(handle)
-        if [*(reader.fieldnames or ())] != [f.name for f in fields(ProbeResult)]:
+        found = [*(reader.fieldnames or ())]
+        if found not in (COLUMNS, [name for name in COLUMNS if name not in ADDED]):
             raise ValueError(f"{path.name} has other columns than edit.py writes")
         for row in reader:
             yield _parse(row)

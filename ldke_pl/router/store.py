@@ -39,8 +39,8 @@ def rebuild(backbone: Backbone, description: dict[str, Any], state: dict[str, Te
         ArtefactError: description and weights do not fit each other or the model.
     """
     try:
-        common = description.get("common", ())  # routers of before knew none
-        reader = FeatureReader(backbone, description["layers"], description["naming"], common)
+        layers, naming = description["layers"], description["naming"]
+        reader = FeatureReader(backbone, layers, naming, description.get("common", ()))  # routers of before knew none
         if description["kind"] == "radius":
             return RadiusRouter(reader, description["threshold"])
         classifier = PairClassifier(**description["shape"])

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import optuna
 import yaml
@@ -186,6 +187,7 @@ def without_atlas(tools: Tools, module: Any, cases: Iterable[Any] = ()) -> None:
 @produces("Edits of a batch differ by <value> from single ones.")
 def batch_that_differs(tools: Tools) -> str:
     without_atlas(tools, editing)
+    tools.patch.setattr(editing, "atlas", MagicMock())  # its base is brought to double precision
     tools.patch.setattr(editing, "_by_kind", lambda backbone: None)
     tools.patch.setattr(editing, "_distance", lambda one, other: 1.0)
     return raised(lambda: list(editing.batched()))
