@@ -17,6 +17,7 @@ from ldke_pl.backbone.forward import greedy_answers
 from ldke_pl.data import EditRequest, ImageSource, Question
 from ldke_pl.edited import EditedModel
 from ldke_pl.editors.watch import Step, watched
+from ldke_pl.edits.edit import state_of
 from ldke_pl.errors import DataError, EditError
 from ldke_pl.router.queries import canonical
 
@@ -147,13 +148,8 @@ class Session:
         """All edits, in the order in which they were made."""
         edits = list(self.edited.edits.values())
         superseded = {edit.supersedes for edit in edits}
-        found = []
-        for edit in edits:
-            reasons = ["superseded"] if edit.edit_id in superseded else []
-            reasons += ["disabled"] if edit.disabled else []
-            state = ", ".join(reasons) or "in force"
-            found.append(Entry(edit.edit_id, edit.prompt, edit.target, state, edit.sites))
-        return found
+        states = [state_of(superseded=edit.edit_id in superseded, disabled=edit.disabled) for edit in edits]
+        return [Entry(e.edit_id, e.prompt, e.target, s, e.sites) for e, s in zip(edits, states, strict=True)]
 
     def roll_back(self, edit_id: str) -> None:
         """Take an edit back; an earlier one of the same fact is in force again.

@@ -66,6 +66,12 @@ def kept_in(dtype: torch.dtype, edits: Sequence[Edit]) -> list[Edit]:
     return [replace(e, deltas=converted[id(e.deltas)]) for e in edits]
 
 
+def state_of(*, superseded: bool, disabled: bool) -> str:
+    """Either "in force", or why no query is routed to an edit."""
+    reasons = ["superseded"] * superseded + ["disabled"] * disabled
+    return ", ".join(reasons) or "in force"
+
+
 def request_id(request: EditRequest, seed: int = 0) -> str:
     """A name that depends on the request's content alone, so that an edit's randomness does not depend on its batch."""
     digest = hashlib.sha256(f"{seed}|{request.prompt}|{request.target}|".encode())

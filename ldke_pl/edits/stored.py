@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from ldke_pl.edits.artefact import by_layer
+from ldke_pl.edits.edit import state_of
 from ldke_pl.edits.entries import REMEMBERED, check_parts
 from ldke_pl.edits.files import DELTAS, ROUTER, read_config, read_tensors, write_files
 from ldke_pl.errors import ArtefactError, EditError
@@ -60,12 +61,10 @@ class Stored:
     def states(self) -> dict[str, str]:
         """Edit -> "in force", or why no query is routed to it."""
         superseded = {e["supersedes"] for e in self.entries}
-        found = {}
-        for entry in self.entries:
-            reasons = ["superseded"] if entry["edit_id"] in superseded else []
-            reasons += ["disabled"] if entry.get("disabled") else []
-            found[entry["edit_id"]] = ", ".join(reasons) or "in force"
-        return found
+        return {
+            entry["edit_id"]: state_of(superseded=entry["edit_id"] in superseded, disabled=bool(entry.get("disabled")))
+            for entry in self.entries
+        }
 
     def deltas(self) -> dict[str, dict[str, dict[str, Tensor]]]:
         """Edit -> linear layer -> part of its delta.
