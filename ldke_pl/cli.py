@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
@@ -28,3 +28,12 @@ def exit_status(run: Callable[[], int | None]) -> int:
     except LDKEError as fault:
         Console(stderr=True, soft_wrap=True).print(f"error: {fault}", style="bold red", markup=False, highlight=False)
         return FAULT
+
+
+def run_module(main: Callable[[Sequence[str]], int | None], doc: str | None) -> int:
+    """Exit status of ``main`` with the arguments of the command line; asked for help, print what the module says."""
+    argv = sys.argv[1:]
+    if {"-h", "--help"} & {*argv}:
+        print((doc or "").strip())
+        return 0
+    return exit_status(lambda: main(argv))

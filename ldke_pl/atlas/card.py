@@ -21,6 +21,7 @@ from ldke_pl.atlas.world import ATTRIBUTES, BACKGROUNDS, HOPS, SEEN, Country, Wo
 from ldke_pl.backbone import Backbone, load_backbone
 from ldke_pl.backbone.forward import greedy_answers
 from ldke_pl.backbone.load import ATLAS
+from ldke_pl.cli import run_module
 from ldke_pl.config import ModelConfig
 from ldke_pl.data import Question
 
@@ -129,7 +130,7 @@ def _answers(backbone: Backbone, questions: Sequence[Question]) -> list[str]:
     return answers
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Examine the model in the folder that is named, by default the committed one."""
     folder = Path(arguments[0]) if arguments else ATLAS
     backbone = load_backbone(ModelConfig(name=str(folder)))
@@ -140,4 +141,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(run_module(main, __doc__))

@@ -7,7 +7,7 @@ from PIL import Image
 
 from ldke_pl.atlas.cases import draw
 from ldke_pl.atlas.world import World
-from ldke_pl.cli import exit_status
+from ldke_pl.cli import run_module
 from ldke_pl.config.fields import suggest
 from ldke_pl.errors import ConfigError
 
@@ -50,4 +50,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_status(lambda: main(sys.argv[1:])))
+    sys.exit(run_module(main, __doc__))

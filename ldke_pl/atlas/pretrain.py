@@ -23,7 +23,7 @@ only the trained questions can read. Source: ours.
 
 import logging
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -39,6 +39,8 @@ from ldke_pl.atlas.render import SIZE
 from ldke_pl.atlas.tokenizer import PATCH, build_processor, build_tokenizer
 from ldke_pl.atlas.training import VISION_WIDTH, WIDTH, Item, Shown, Training, padded
 from ldke_pl.atlas.world import World
+from ldke_pl.cli import run_module
+from ldke_pl.errors import ConfigError
 
 IMAGE_TOKENS = (SIZE // PATCH) ** 2
 
@@ -191,14 +193,24 @@ FAMILIES: dict[str, Callable[[Path], Training]] = {
 }
 
 
-def main(arguments: list[str]) -> None:
-    """Train into the folder that is named, by default ``experiments/runs/atlas-pretrain``."""
+def main(arguments: Sequence[str]) -> None:
+    """Train into the folder that is named, by default ``experiments/runs/atlas-pretrain``.
+
+    Raises:
+        ConfigError: there is no such family, or more than one folder is named.
+    """
     logging.basicConfig(format="%(asctime)s %(message)s")
     logging.getLogger("ldke_pl.atlas").setLevel(logging.INFO)
     named = dict(a.split("=", 1) for a in arguments if "=" in a)
     folders = [Path(a) for a in arguments if "=" not in a]
-    FAMILIES[named.get("family", "llava")](folders[0] if folders else Path("experiments/runs/atlas-pretrain")).run()
+    family = named.pop("family", "llava")
+    if family not in FAMILIES:
+        raise ConfigError(f"There is no family {family!r}.", f"choose one of {', '.join(FAMILIES)}")
+    if named or len(folders) > 1:
+        extra = [*named, *map(str, folders[1:])]
+        raise ConfigError(f"{extra[0]!r} is one argument too many.", "give a folder and perhaps family=NAME")
+    FAMILIES[family](folders[0] if folders else Path("experiments/runs/atlas-pretrain")).run()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(run_module(main, __doc__))

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ldke_pl.cli import exit_status
+from ldke_pl.cli import run_module
 from ldke_pl.data.records import ProbeKind
 from ldke_pl.metrics.comparisons import compare
 from ldke_pl.metrics.grouping import AVERAGE, by_group
@@ -89,4 +89,4 @@ def main(argv: Sequence[str]) -> int | None:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_status(lambda: main(sys.argv[1:])))
+    sys.exit(run_module(main, __doc__))

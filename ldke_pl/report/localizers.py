@@ -6,12 +6,14 @@ python -m ldke_pl.report.localizers STUDY_JSON
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ldke_pl.cli import run_module
+from ldke_pl.errors import DataError
 from ldke_pl.metrics.grouping import ALL
 from ldke_pl.metrics.localizers import of_quality
 
@@ -119,5 +121,22 @@ def _difference(entry: Mapping[str, float] | None) -> str:
     return f"{difference:+z.1f} ({low:+z.1f} to {high:+z.1f}), p {entry['p_value']:.3f}"
 
 
+def main(argv: Sequence[str]) -> int | None:
+    """Print the page of a study.
+
+    Raises:
+        DataError: the file cannot be read, or is of something else.
+    """
+    if len(argv) != 1:
+        print(__doc__)
+        return 2
+    try:
+        page = study_page(json.loads(Path(argv[0]).read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise DataError(f"{argv[0]} cannot be read: {fault!r}", "give what localizer_study wrote") from fault
+    sys.stdout.write(page)
+    return 0
+
+
 if __name__ == "__main__":
-    sys.stdout.write(study_page(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))))
+    sys.exit(run_module(main, __doc__))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ldke_pl.cli import run_module
 from ldke_pl.data.records import ProbeKind
 from ldke_pl.metrics.comparisons import compare, share_of_ceiling
 from ldke_pl.metrics.grouping import ALL, AVERAGE, by_group, split
@@ -102,7 +103,16 @@ def _cell(entry: Mapping[str, float] | None) -> str:
     return f"{100 * entry['value']:.1f} ({100 * entry['lo']:.1f} to {100 * entry['hi']:.1f}, n {entry['n']:.0f})"
 
 
-if __name__ == "__main__":
-    for folder in map(Path, sys.argv[1:]):
+def main(argv: Sequence[str]) -> int | None:
+    """Print the tables of every run."""
+    if not argv:
+        print(__doc__)
+        return 2
+    for folder in map(Path, argv):
         run = read_run(folder)
-        sys.stdout.write(f"{markdown_tables(run.metrics)}\n{paired_tables(run.rows)}\n")
+        print(f"{markdown_tables(run.metrics)}\n{paired_tables(run.rows)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_module(main, __doc__))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ldke_pl.cli import exit_status
+from ldke_pl.cli import run_module
 from ldke_pl.data.records import ProbeKind
 from ldke_pl.metrics.comparisons import compare
 from ldke_pl.metrics.grouping import ALL, AVERAGE, split
@@ -186,4 +186,4 @@ def main(argv: Sequence[str]) -> int | None:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_status(lambda: main(sys.argv[1:])))
+    sys.exit(run_module(main, __doc__))

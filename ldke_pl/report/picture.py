@@ -17,7 +17,7 @@ from typing import Any
 
 from PIL import Image
 
-from ldke_pl.cli import exit_status
+from ldke_pl.cli import run_module
 from ldke_pl.errors import ConfigError
 from ldke_pl.metrics.results import ProbeResult
 from ldke_pl.report.cards import Card, cards
@@ -140,4 +140,4 @@ def main(argv: Sequence[str]) -> int | None:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_status(lambda: main(sys.argv[1:])))
+    sys.exit(run_module(main, __doc__))

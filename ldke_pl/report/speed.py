@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ldke_pl.cli import exit_status
+from ldke_pl.cli import run_module
 from ldke_pl.errors import ConfigError, DataError
 from ldke_pl.report.page import put
 
@@ -24,14 +24,12 @@ def main(argv: Sequence[str]) -> int:
     """Run the command.
 
     Raises:
-        ConfigError: nothing is given to read, or the page has no place for the table.
+        ConfigError: the page has no place for the table.
         DataError: a line is not of a benchmark.
     """
-    if not argv or {"-h", "--help"} & {*argv}:
+    if not 1 <= len(argv) <= 2:
         print(__doc__)
-        return 0 if argv else 2
-    if len(argv) > 2:
-        raise ConfigError(f"{argv[2]!r} is one argument too many.", "give RESULTS.jsonl and perhaps PAGE.md")
+        return 2
     lines, page = read(Path(argv[0])), Path(argv[1]) if len(argv) > 1 else None
     put("\n".join(table(lines)), "speed", page)
     if page is not None:
@@ -93,4 +91,4 @@ def draw(lines: Sequence[Line], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_status(lambda: main(sys.argv[1:])))
+    sys.exit(run_module(main, __doc__))

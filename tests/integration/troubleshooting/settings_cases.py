@@ -4,6 +4,7 @@ from functools import partial
 
 from producing import Tools, produces, raised
 
+from ldke_pl.atlas import pretrain
 from ldke_pl.backbone import __main__ as backbone_command
 from ldke_pl.config import CONF_DIR, EditConfig, load_config
 from ldke_pl.edits.__main__ import main as edits_command
@@ -91,3 +92,8 @@ def no_command(tools: Tools) -> str:
 @produces("<key> is <value>, which is no whole number.")
 def no_number(tools: Tools) -> str:
     return raised(lambda: edits_command(["fold", "DIR", "ID", "OUT", "probes=many"]))
+
+
+@produces("There is no family <name>.")
+def no_such_family(tools: Tools) -> str:
+    return raised(lambda: pretrain.main([str(tools.folder), "family=gpt"]))
