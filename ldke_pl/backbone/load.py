@@ -98,10 +98,13 @@ class Backbone:
         insists = pixels is not None and pixels.default is inspect.Parameter.empty
         return self.model.language_model if insists and inputs.get("pixel_values") is None else self.model
 
-    def fingerprint(self, top: int) -> str:
+    def fingerprint(self, top: int, *, rounded: bool = False) -> str:
         """Hash of every weight below and including decoder layer ``top``: vision encoder, connector, embeddings.
 
         An edit and its router depend on nothing above it, so a base that differs only there still matches.
+
+        Args:
+            rounded: hash weights as bfloat16 has them, so that a model matches itself in another dtype.
         """
         above = {id(p) for layer in self.layers[top + 1 :] for p in layer.parameters()}
         digest = hashlib.sha256()
@@ -111,6 +114,7 @@ class Backbone:
                 values = parameter.detach()
                 if hasattr(values, "dequantize") and type(values) is not torch.Tensor:
                     values = values.dequantize()
+                values = values.bfloat16() if rounded else values
                 digest.update(values.cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:32]
 

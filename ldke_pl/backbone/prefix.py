@@ -1,14 +1,17 @@
-"""What lies below the lowest site that is written to, computed once per batch. Ours.
+"""What a pass need not compute, or not keep, because the base is frozen and few layers are written to. Ours.
 
-The base is frozen, so that the states which go into the lowest written layer are the same in every optimisation step.
-From the second pass on, the layers below are passed over and that layer gets what it got in the first.
+The states which go into the lowest written layer are the same in every optimisation step: from the second pass on, the
+layers below are passed over and that layer gets what it got in the first. What the layers above compute can be thrown
+away and computed again in the backward pass, where memory is short.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ldke_pl.backbone.hooks import captured, replaced
 from ldke_pl.backbone.load import Backbone
@@ -51,11 +54,28 @@ class Prefix:
         return {str(i): layer for i, layer in enumerate(self.below)} if self.watched else {}
 
 
+def written_layers(backbone: Backbone, written: Iterable[Collection[str]]) -> set[int]:
+    """Numbers of the decoder layers that hold linear maps of these names; -1 stands for whatever is elsewhere."""
+    holder = {id(m): number for number, layer in enumerate(backbone.layers) for m in layer.modules()}
+    return {holder.get(id(backbone.slot(name).module), -1) for names in written for name in names}
+
+
 def lowest_layer(backbone: Backbone, written: Iterable[Collection[str]]) -> int:
     """The lowest decoder layer that holds a linear map of these names; 0 if one lies elsewhere, or there is none."""
-    holder = {id(m): number for number, layer in enumerate(backbone.layers) for m in layer.modules()}
-    modules = [backbone.slot(name).module for names in written for name in names]
-    return min((holder.get(id(module), 0) for module in modules), default=0)
+    return max(0, min(written_layers(backbone, written), default=0))
+
+
+@contextmanager
+def recomputed(layers: Iterable[nn.Module]) -> Iterator[None]:
+    """Keep of ``layers`` only what goes into them; the backward pass computes the rest again.
+
+    Hooks inside these layers would have to be in force in the backward pass as well: there must be none.
+    """
+    with ExitStack() as stack:
+        for layer in layers:
+            again = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
+            stack.enter_context(replaced(layer, again))
+        yield
 
 
 def _answering(output: Tensor | None) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ import inspect
 import sys
 from collections.abc import Sequence
 
-from ldke_pl.bench import editing, evaluation, lifelong, localization, routing, storage
+from ldke_pl.bench import editing, evaluation, large, lifelong, localization, routing, storage
 from ldke_pl.bench.timing import Benchmark, Result
 from ldke_pl.cli import exit_status
 from ldke_pl.data.readers.fields import did_you_mean
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "decision": routing.decision,
     "lifelong": lifelong.lifelong,
     "storage": storage.storage,
+    "large": large.large,
 }
 
 MISSED = 1

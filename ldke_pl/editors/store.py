@@ -42,4 +42,4 @@ def load_trained(editor: TrainedEditor, cls: str, backbone: Backbone, folder: Pa
 
 
 def _fingerprint(backbone: Backbone) -> str:
-    return backbone.fingerprint(len(backbone.layers) - 1)
+    return backbone.fingerprint(len(backbone.layers) - 1, rounded=True)

@@ -76,7 +76,7 @@ def load_router(backbone: Backbone, folder: Path) -> Router:
             f"The router in {folder} cannot be read: {str(fault).splitlines()[0]}", "train it anew with train.py"
         ) from fault
     router = rebuild(backbone, description, state, folder)
-    if description.get("fingerprint") != backbone.fingerprint(router.reader.layers[-1]):
+    if description.get("fingerprint") != backbone.fingerprint(router.reader.layers[-1], rounded=True):
         raise ArtefactError(
             f"The router in {folder} was trained for another base model than {backbone.name!r}.",
             "train one with train.py, or set router=radius",

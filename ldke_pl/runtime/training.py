@@ -216,7 +216,7 @@ def _rows(
 
 def save(router: ClassifierRouter, calibration: Calibration, folder: Path, config: TrainConfig) -> None:
     """Write the router and the localizer's calibration, which belong to the same base."""
-    fingerprint = router.reader.backbone.fingerprint(router.reader.layers[-1])
+    fingerprint = router.reader.backbone.fingerprint(router.reader.layers[-1], rounded=True)
     facts: dict[str, Any] = {"base": config.model.name, "fingerprint": fingerprint}
     facts["held_out_relations"] = config.router.held_out_relations
     save_router(router, folder, facts)

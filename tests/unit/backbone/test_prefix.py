@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from ldke_pl.backbone import CONNECTOR, Backbone
+from ldke_pl.backbone.hooks import forward_hooks
 from ldke_pl.backbone.prefix import Prefix, lowest_layer
 from ldke_pl.config import EditorConfig
 from ldke_pl.data import EditRequest, Question
@@ -42,6 +43,24 @@ def test_edits_are_those_of_whole_passes(
         for name, delta in one.deltas.items():
             for a, b in zip(delta.tensors(), other.deltas[name].tensors(), strict=True):
                 torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("site", [CONNECTOR, "decoder.1"])
+def test_activations_that_are_computed_again_change_no_edit(
+    backbone: Backbone, requests: list[EditRequest], site: str
+) -> None:
+    config = replace(CONFIG, propagation_weight=10.0)
+    wanted = optimise(backbone, requests[:2], [(site,)] * 2, config, seed=0)
+    linear = backbone.layers[-1].mlp.gate_proj
+    passes: list[int] = []
+    with forward_hooks([(linear, lambda *_: passes.append(1))]):
+        found = optimise(backbone, requests[:2], [(site,)] * 2, replace(config, checkpointing=True), seed=0)
+    assert len(passes) == 1 + 2 * CONFIG.steps, "the teachers' pass, and two for every step"
+    for one, other in zip(found, wanted, strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=1e-6)
+        for name, delta in one.deltas.items():
+            for a, b in zip(delta.tensors(), other.deltas[name].tensors(), strict=True):
+                torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
 
 
 def test_the_lowest_layer_is_that_of_any_edit(backbone: Backbone) -> None:

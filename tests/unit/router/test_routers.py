@@ -178,7 +178,7 @@ def test_saved_routers_give_the_same_relevance(
     questions: list[Question],
     tmp_path: Path,
 ) -> None:
-    features, mark = reader.questions(questions), {"fingerprint": reader.backbone.fingerprint(reader.layers[-1])}
+    features, mark = reader.questions(questions), {"fingerprint": reader.backbone.fingerprint(reader.layers[-1], rounded=True)}
     for name, router in {"classifier": classifier, "radius": RadiusRouter(reader, 0.4)}.items():
         save_router(router, tmp_path / name, mark)
         loaded = load_router(reader.backbone, tmp_path / name)
@@ -190,7 +190,7 @@ def test_saved_routers_give_the_same_relevance(
 
 def test_foreign_and_damaged_routers_are_refused(classifier: ClassifierRouter, tmp_path: Path) -> None:
     backbone = classifier.reader.backbone
-    save_router(classifier, tmp_path, {"fingerprint": backbone.fingerprint(classifier.reader.layers[-1])})
+    save_router(classifier, tmp_path, {"fingerprint": backbone.fingerprint(classifier.reader.layers[-1], rounded=True)})
     other = Backbone(copy.deepcopy(backbone.model), backbone.processor, "other")
     with torch.no_grad():
         other.layers[classifier.reader.layers[-1]].mlp.down_proj.weight[0, 0] += 1
