@@ -77,6 +77,11 @@ class Backbone:
         """Size of the decoder's hidden states."""
         return int(self.model.config.get_text_config().hidden_size)
 
+    @property
+    def large(self) -> bool:
+        """Whether memory, rather than time, is likely to be short: over a billion parameters."""
+        return sum(p.numel() for p in self.model.parameters()) > 1e9
+
     def slot(self, name: str) -> Slot:
         """The linear map of that qualified name: of a site, or any other linear layer of the decoder."""
         for site in self.sites.values():

@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "lifelong": lifelong.lifelong,
     "storage": storage.storage,
     "large": large.large,
+    "large_peer_loop": large.large_against_peers,
 }
 
 MISSED = 1

@@ -11,9 +11,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 import torch
-from transformers import CLIPImageProcessorPil, CLIPVisionConfig, LlamaConfig, LlavaConfig
+from transformers import CLIPImageProcessorPil, CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaProcessor
 from transformers import LlavaForConditionalGeneration as Llava
-from transformers import LlavaProcessor
 
 from ldke_pl.backbone import CONNECTOR, Backbone
 from ldke_pl.backbone.forward import greedy_answers
@@ -37,25 +36,42 @@ DECODER: dict[str, Any] = {
 }  # fmt: skip
 
 BATCH = 8
+_KEPT = {True: "activations computed again", False: "activations kept"}
 PEERS = 2
 """Edits that the peer's loop makes in each run, others in every one; times per edit are compared."""
 
 
 def large(device: str = "cuda") -> Iterator[Result]:
-    """Seven billion parameters on a GPU: the peer's loop against ours, memory, seconds per edit."""
+    """A 7B-shaped model on a GPU: memory and seconds per edit, and whether edits take."""
+    if backbone := _on(device):
+        yield from _made(backbone, _requests(), _middle(backbone))
+
+
+def large_against_peers(device: str = "cuda") -> Iterator[Result]:
+    """A 7B-shaped model on a GPU: edits in a batch, against the loop that published editors have."""
+    if backbone := _on(device):
+        yield from _against_peers(backbone, _requests(), _middle(backbone))
+
+
+def _on(device: str) -> Backbone | None:
+    """The model on that device; None, and a word on it, where there is no GPU."""
     if device == "cuda" and not torch.cuda.is_available():
-        print("large: not measured, there is no GPU", file=sys.stderr)
-        return
-    backbone = seven_billion(torch.device(device))
-    requests = [case.request for case in atlas_cases()[:BATCH]]
-    middle = f"decoder.{len(backbone.layers) // 2}"
-    yield from _made(backbone, requests, middle)
-    yield from _against_peers(backbone, requests, middle)
+        print("not measured: there is no GPU", file=sys.stderr)
+        return None
+    return seven_billion(torch.device(device))
+
+
+def _requests() -> list[EditRequest]:
+    return [case.request for case in atlas_cases()[:BATCH]]
+
+
+def _middle(backbone: Backbone) -> str:
+    return f"decoder.{len(backbone.layers) // 2}"
 
 
 def seven_billion(device: torch.device) -> Backbone:
     """A LLaVA of that shape that reads what Atlas reads, with random weights."""
-    tokenizer = atlas().processor.tokenizer  # type: ignore[attr-defined]
+    tokenizer = atlas().processor.tokenizer
     size, patch = TOWER["image_size"], TOWER["patch_size"]
     tokens = {name: getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos")}
     config = LlavaConfig(
@@ -82,15 +98,16 @@ def seven_billion(device: torch.device) -> Backbone:
 
 def _made(backbone: Backbone, requests: Sequence[EditRequest], middle: str) -> Iterator[Result]:
     """Edits as ``edit.py`` makes them. No site needs more memory than the connector, below the whole decoder."""
-    for site, size, checkpointing, target in (
+    for site, size, again, target in (
         (CONNECTOR, 1, True, 1.25),
         (CONNECTOR, BATCH, True, 2.0),
-        (middle, 1, False, None),
+        (middle, 1, True, 1.25),
+        (middle, BATCH, True, 2.0),
         (middle, BATCH, False, None),
     ):
-        config = editor_config(batch_size=size, checkpointing=checkpointing)
+        config = editor_config(batch_size=size, checkpointing=again)
         peak, seconds, edits = _measured(backbone, partial(_edits, backbone, requests[:size], site, config))
-        how = f"7B, {site}, batch {size}{', activations computed again' if checkpointing else ''}"
+        how = f"7B, {site}, batch {size}, {_KEPT[again]}"
         yield Result(f"{how}: peak memory / weights", [peak / _bytes(backbone)], target, at_most=True)
         yield Result(f"{how}: seconds per edit", [seconds / size])
         yield Result(f"{how}: steps", [edit.steps for edit in edits])
@@ -98,18 +115,21 @@ def _made(backbone: Backbone, requests: Sequence[EditRequest], middle: str) -> I
 
 
 def _against_peers(backbone: Backbone, requests: Sequence[EditRequest], site: str) -> Iterator[Result]:
-    """Both stop at the same loss; the peer's model is in single precision, then in ours."""
+    """All stop at the same loss; the peer's model is in single precision, then in ours."""
     config = editor_config(views=1, propagation_weight=0.0, batch_size=BATCH, stop_loss=0.01, steps=60)
     single = Backbone(copy.deepcopy(backbone.model).float(), backbone.processor, backbone.name)
     for peer, name, target in ((single, "float32", 15.0), (backbone, "our dtype", None)):
         peer_loop(peer, requests[:1], [(site,)], replace(config, steps=2))
-        runs = []
+        runs: dict[bool, list[float]] = {False: [], True: []}
         for run in range(RUNS):
             chosen = [requests[(PEERS * run + i) % BATCH] for i in range(PEERS)]
             theirs = _measured(backbone, partial(peer_loop, peer, chosen, [(site,)] * PEERS, config))[1] / PEERS
-            ours = _measured(backbone, partial(_edits, backbone, requests, site, config))[1] / BATCH
-            runs.append(theirs / ours)
-        yield Result(f"7B, {site}: an edit by a peer's loop in {name} / by ours, batch {BATCH}", runs, target)
+            for again, ratios in runs.items():
+                made = partial(_edits, backbone, requests, site, replace(config, checkpointing=again))
+                ratios.append(theirs / (_measured(backbone, made)[1] / BATCH))
+        for again, ratios in runs.items():
+            what = f"7B, {site}: an edit by a peer's loop in {name} / by ours, batch {BATCH}, {_KEPT[again]}"
+            yield Result(what, ratios, None if again else target)
 
 
 def _edits(backbone: Backbone, requests: Sequence[EditRequest], site: str, config: EditorConfig) -> list[Edit]:

@@ -29,6 +29,7 @@ def _edit(backbone: Backbone, request: EditRequest, sites: tuple[str, ...], conf
         problem = begun(backbone, request, sites, config, 0, False)
         optimiser = torch.optim.Adam(problem.parameters(), lr=config.lr, eps=config.eps)
         batch, labels = backbone.prompts.encode_answers(problem.questions, [request.target])
+        batch, labels = batch.to(backbone.device), labels.to(backbone.device)
         row = torch.zeros(1, dtype=torch.long)
         loss = torch.tensor(torch.inf)
         for _ in range(config.steps):

@@ -88,8 +88,10 @@ class EditorConfig:
     stop_loss: float = field(0.01, help="an edit stops when its loss (nats per answer token) falls below this", ge=0)
     views: int = field(5, help="augmented copies of the edit's picture in the objective", ge=1)
     batch_size: int = field(32, help="edits solved in one forward", ge=1)
-    checkpointing: bool = field(
-        False, help="whether the backward pass computes activations again: far less memory, about half as long again"
+    checkpointing: bool | None = field(
+        None,
+        help="compute activations again in the backward pass: far less memory, half as long again; null: where the "
+        "model has over a billion parameters",
     )
     eps: float = field(1e-8, help="epsilon of Adam", gt=0)
     propagation_weight: float = field(0.0, help="weight of mention distillation in the loss", ge=0)

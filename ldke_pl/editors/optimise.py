@@ -162,7 +162,8 @@ class Batch:
         lowest = lowest_layer(backbone, names)
         self.prefix = Prefix(backbone, lowest, watched=bool(self.distance.watched()))
         plain = {*range(lowest, len(backbone.layers))} - written_layers(backbone, names)
-        self.recomputed = [backbone.layers[i] for i in plain] if config.checkpointing else []
+        again = backbone.large if config.checkpointing is None else config.checkpointing
+        self.recomputed = [backbone.layers[i] for i in plain] if again else []
 
     def losses(self, term: Callable[[Problem], Tensor] | None = None) -> list[Tensor]:
         """The objective of each edit: the mean over its views, and ``term``."""

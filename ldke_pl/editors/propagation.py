@@ -38,7 +38,7 @@ def read_teachers(backbone: Backbone, requests: Sequence[EditRequest]) -> list[T
     batch = backbone.prompts.encode(questions, padding_side="right").to(backbone.device)
     with captured(_layers(backbone)) as outputs:
         backbone(**batch, use_cache=False)
-    states = torch.stack([outputs[name] for name in _layers(backbone)], 1).float()
+    states = torch.stack([outputs[name].to(backbone.device) for name in _layers(backbone)], 1).float()
     lengths = batch["attention_mask"].sum(1).tolist()
     return [Teacher(batch["input_ids"][i, :n], states[i, :, :n]) for i, n in enumerate(lengths)]
 
@@ -75,7 +75,8 @@ class Distance:
         """
         if self.wanted is None:
             return torch.zeros(self.n_rows, device=self.rows.device)
-        here = torch.stack([outputs[name][self.rows, self.positions].float() for name in _layers(self.backbone)])
+        read = [outputs[name][self.rows, self.positions].float() for name in _layers(self.backbone)]
+        here = torch.stack([states.to(self.wanted.device) for states in read])
         squared = self._per_row((here - self.wanted).square().sum(-1))
         # Rows without a teacher have no states: 0 / 1.
         size = self._per_row(self.wanted.square().sum(-1))

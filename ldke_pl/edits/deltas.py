@@ -82,10 +82,11 @@ def applied(
             continue
         local = torch.full((len(deltas) + 1,), BASE_ROW)
         local[members] = torch.arange(len(members))
+        slot, shares = backbone.slot(name), sizes if name in connector else None
         # Numbers count from BASE_ROW = -1, which indexes the last entry of ``local``: no edit there either.
-        chosen = local[numbers.cpu()].to(backbone.device)
+        chosen = local[numbers.cpu()]
         if (chosen >= 0).any():
-            slot, shares = backbone.slot(name), sizes if name in connector else None
+            chosen = chosen.to(_device(slot.module, backbone.device))
             chosen_from = [deltas[i][name] for i in members]
             if chosen_from[0].replaces:
                 hook = _replaces(chosen_from, chosen, ends)
@@ -94,6 +95,12 @@ def applied(
             hooks.append((slot.module, hook))
     with forward_hooks(hooks):
         yield
+
+
+def _device(module: nn.Module, usual: torch.device) -> torch.device:
+    """Where a module runs: layers can be on several devices, and have no weights while those are not in memory."""
+    held = next(module.parameters(), None)
+    return usual if held is None or held.device.type == "meta" else held.device
 
 
 def _adds(deltas: Sequence[Delta], chosen: Tensor, sizes: Tensor | None, after: bool) -> Hook:

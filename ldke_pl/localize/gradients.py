@@ -46,8 +46,9 @@ def gradient_scores(backbone: Backbone, requests: Sequence[EditRequest]) -> dict
         elif name in states:
             columns.append(_site_scores(states[name], gradients[name], looked_at))
         else:  # a layer of cross-attention, in a batch without pictures
-            columns.append({score: torch.zeros(len(requests), device=labels.device) for score in SCORES})
-    return {score: torch.stack([c[score] for c in columns], 1).cpu() for score in SCORES}
+            columns.append({score: torch.zeros(len(requests)) for score in SCORES})
+    # Layers can be on several devices.
+    return {score: torch.stack([c[score].cpu() for c in columns], 1) for score in SCORES}
 
 
 def _positions(backbone: Backbone, ids: Tensor, attention: Tensor, labels: Tensor) -> Tensor:
@@ -61,7 +62,7 @@ def _site_scores(states: Tensor, gradients: Tensor, looked_at: Tensor) -> dict[s
     """Scores of one site from its states and their gradients, (2B, seq, width) each."""
     half = len(states) // 2
     old, new = gradients[:half].float(), gradients[half:].float()
-    weight = looked_at[half:].float()
+    weight = looked_at[half:].to(states.device, torch.float32)
     weight = weight / weight.sum(1, keepdim=True)
     norm = new.norm(dim=-1)
     cosine = torch.cosine_similarity(old, new, dim=-1).abs()
@@ -75,8 +76,7 @@ def _connector_scores(
     states: Tensor | None, gradients: Tensor | None, pictures: Pictures, count: int
 ) -> dict[str, Tensor]:
     """The same for the connector, whose vectors belong to pictures: those of the edits' old answers, then the new."""
-    device = states.device if states is not None else None
-    scores = {name: torch.zeros(count, device=device) for name in SCORES}
+    scores = {name: torch.zeros(count) for name in SCORES}
     if states is None or gradients is None or not len(pictures):
         return scores
     parts = (pictures.vectors(states), pictures.vectors(gradients))

@@ -29,6 +29,7 @@ LIMITS = {
     ("instructblip", "one_of_two_pictures_is_edited"): ONE_PICTURE,
     ("instructblip", "later_turns_keep_the_route"): NO_TEMPLATE,
     ("paligemma", "later_turns_keep_the_route"): NO_TEMPLATE,
+    ("pixtral", "pictures_are_encoded_once"): "takes the pictures of a batch as one sequence",
 }
 NEED_TORCHVISION = {"pixtral"}
 THREADS = 1

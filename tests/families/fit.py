@@ -15,7 +15,7 @@ TAUGHT = {
 """Picture and prompt -> answer: no answer follows from the prompt alone, so that the model has to look."""
 
 
-def fit(backbone: Backbone, steps: int = 150) -> Backbone:
+def fit(backbone: Backbone, steps: int = 600) -> Backbone:
     """Teach ``backbone`` the answers of the conformance questions; it is frozen again after."""
     asked = [Question(None if i is None else PICTURES[i], prompt) for i, prompt in TAUGHT]
     batch, labels = backbone.prompts.encode_answers(asked, list(TAUGHT.values()))

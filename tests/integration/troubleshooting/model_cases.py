@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -147,6 +148,12 @@ def one_picture(tools: Tools) -> str:
     out = io.StringIO()
     backbone_command.check(Subject(tools.backbone), Console(file=out, width=200))
     return out.getvalue().partition(" s  ")[2]
+
+
+@produces("not possible: its vision encoder takes the pictures of a batch as one sequence")
+def one_sequence(tools: Tools) -> str:
+    tools.patch.setattr(checks, "encoded_once", lambda _model: nullcontext())
+    return told_as_not_possible("pictures_are_encoded_once", tools)
 
 
 @produces("A prompt is empty.")

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import torch
 from filelock import FileLock
 from producing import ASKED, Tools, produces, raised
 from rich.console import Console
@@ -19,6 +20,7 @@ from ldke_pl.router import FeatureReader
 from ldke_pl.runtime import data as run_data
 from ldke_pl.runtime import run_train
 from ldke_pl.runtime.data import held_out_entities, load_cases
+from ldke_pl.runtime.entry import _within_memory
 from ldke_pl.runtime.exhaustive import Trial
 from ldke_pl.runtime.folder import open_run
 from ldke_pl.runtime.making import _told_by_fork
@@ -53,6 +55,14 @@ def unwritable_folder(tools: Tools) -> str:
 )
 def no_trainer(tools: Tools) -> str:
     return raised(lambda: build_trainer(settings("trainer.accelerator=abacus").trainer, tools.folder, False))
+
+
+@produces("The accelerator's memory is full: <reason>")
+def full_memory(tools: Tools) -> str:
+    def fill(_config: EditConfig) -> int:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore.")
+
+    return raised(lambda: _within_memory(fill, settings()))
 
 
 @produces("This makes edits on one device.")

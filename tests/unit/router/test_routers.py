@@ -178,7 +178,10 @@ def test_saved_routers_give_the_same_relevance(
     questions: list[Question],
     tmp_path: Path,
 ) -> None:
-    features, mark = reader.questions(questions), {"fingerprint": reader.backbone.fingerprint(reader.layers[-1], rounded=True)}
+    features, mark = (
+        reader.questions(questions),
+        {"fingerprint": reader.backbone.fingerprint(reader.layers[-1], rounded=True)},
+    )
     for name, router in {"classifier": classifier, "radius": RadiusRouter(reader, 0.4)}.items():
         save_router(router, tmp_path / name, mark)
         loaded = load_router(reader.backbone, tmp_path / name)
