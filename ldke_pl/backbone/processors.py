@@ -5,13 +5,12 @@ from typing import Any
 
 from transformers import AutoConfig, AutoProcessor, ProcessorMixin
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
-from transformers.utils.import_utils import is_torchvision_available
 
 
 def load_processor(source: str, **options: Any) -> ProcessorMixin:
     """The processor of a model folder or hub id, with the chat template that is stored with it.
 
-    Where torchvision is missing, it is one that takes no videos.
+    Where torchvision is missing, or the folder has nothing on videos, it is one that takes no videos.
 
     Args:
         options: of ``from_pretrained``: ``revision``, ``trust_remote_code``.
@@ -26,12 +25,14 @@ def load_processor(source: str, **options: Any) -> ProcessorMixin:
 
 
 def _load(source: str, **options: Any) -> ProcessorMixin:
-    if not is_torchvision_available():
+    try:
+        found: ProcessorMixin = AutoProcessor.from_pretrained(source, **options)
+    except (OSError, ImportError):
         kind: Any = PROCESSOR_MAPPING.get(type(AutoConfig.from_pretrained(source, **options)), None)
-        if kind is not None and "video_processor" in kind.get_attributes():
-            found: ProcessorMixin = without_videos(kind).from_pretrained(source, **options)
-            return found
-    return AutoProcessor.from_pretrained(source, **options)  # type: ignore[no-any-return]
+        if kind is None or "video_processor" not in kind.get_attributes():
+            raise
+        found = without_videos(kind).from_pretrained(source, **options)
+    return found
 
 
 @cache

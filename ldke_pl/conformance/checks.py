@@ -174,7 +174,7 @@ def pictures_are_encoded_once(subject: Subject) -> None:
         seen.clear()
         with encoded_once(model):
             cached = [subject.logits(batch) for _ in range(2)]
-    if seen == [whole] * 2:
+    if seen[-2:] == [whole] * 2:
         raise NotPossibleError("its vision encoder takes the pictures of a batch as one sequence")
     _require(sum(seen) == single, f"the vision encoder worked on {sum(seen)} patches, of which {single} are distinct")
     far = max(float((c - plain).abs().max()) for c in cached)

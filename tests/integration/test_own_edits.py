@@ -47,7 +47,7 @@ def test_readme_example_works_as_it_stands(tmp_path: Path, monkeypatch: pytest.M
     (lines,) = re.findall(r"```json\n(.*?)```", text, re.S)
     (tmp_path / "my_edits.jsonl").write_text(lines, encoding="utf-8")
     (argument,) = re.findall(r"python edit.py (edits=.*)\n", text)
-    outcome = call_command("edit", [argument, f"run.dir={tmp_path / 'run'}"])
+    outcome = call_command("edit", [argument, f"run.dir={tmp_path / 'run'}", "trainer.accelerator=cpu"])
     assert outcome.status == 0, outcome.out + outcome.err
     assert "ldke: 2 of 2 edits took" in outcome.out
     assert f"python -m ldke_pl.edits ask {tmp_path / 'run' / 'edits'}" in outcome.out
