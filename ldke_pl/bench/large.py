@@ -118,7 +118,8 @@ def _against_peers(backbone: Backbone, requests: Sequence[EditRequest], site: st
     config = editor_config(views=1, propagation_weight=0.0, batch_size=BATCH, stop_loss=0.01, steps=60)
     single = Backbone(copy.deepcopy(backbone.model).float(), backbone.processor, backbone.name)
     for peer, name, target in ((single, "float32", 15.0), (backbone, "our dtype", None)):
-        peer_loop(peer, requests[:1], [(site,)], replace(config, steps=2))
+        peer_loop(peer, requests[:1], [(site,)], replace(config, steps=2))  # to warm up, as the next
+        _edits(backbone, requests, site, replace(config, steps=2))
         runs: dict[bool, list[float]] = {False: [], True: []}
         for run in range(RUNS):
             chosen = [requests[(PEERS * run + i) % BATCH] for i in range(PEERS)]

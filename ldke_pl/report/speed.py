@@ -3,7 +3,7 @@
 python -m ldke_pl.report.speed RESULTS.jsonl [PAGE.md]
 
 ``RESULTS.jsonl`` is what ``python -m ldke_pl.bench all --json`` printed. Prints the table; with a page, puts it there
-between the marks ``<!-- speed -->`` and ``<!-- end -->``, and draws ``speed.png`` beside it.
+between the marks ``<!-- speed -->`` and ``<!-- end -->``, and draws ``RESULTS.png`` beside it.
 """
 
 import json
@@ -30,10 +30,11 @@ def main(argv: Sequence[str]) -> int:
     if not 1 <= len(argv) <= 2:
         print(__doc__)
         return 2
-    lines, page = read(Path(argv[0])), Path(argv[1]) if len(argv) > 1 else None
+    results, page = Path(argv[0]), Path(argv[1]) if len(argv) > 1 else None
+    lines = read(results)
     put("\n".join(table(lines)), "speed", page)
     if page is not None:
-        draw(lines, page.with_name("speed.png"))
+        draw(lines, page.with_name(f"{results.stem}.png"))
     return 0
 
 

@@ -32,7 +32,7 @@ def test_table_and_drawing(written: Path, tmp_path: Path) -> None:
     assert "| ours / base | 1.3 | one run | at most 1.1 | **no** |" in lines
     assert "| bytes | 7 | one run | reported |  |" in lines
     assert (lines[0], lines[-1]) == ("before", "after")
-    assert (tmp_path / "speed.png").stat().st_size > 1000
+    assert (tmp_path / "results.png").stat().st_size > 1000
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "no json", json.dumps({"name": "a", "ratio": 1})])
