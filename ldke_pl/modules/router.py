@@ -53,7 +53,7 @@ class RouterModule(L.LightningModule):
         queries = self._take(self.table.queries, self.table.places[probes])
         cohort = self._cohort(cases)
         known = self.table.probe_entity[probes][:, None] == self.table.edit_entity[cohort][None]
-        things = self._take(self.table.edits, cohort)
+        things = self.classifier.things(self._take(self.table.edits, cohort))
         embedded = self.classifier.embed_queries(queries, things, known.to(self.device))
         logits: Tensor = self.classifier(embedded, self.classifier.embed_edits(edits))
         return logits

@@ -63,6 +63,12 @@ class Router(Gate, Protocol):
     def query_views(self, asked: Features) -> Features:
         """What it knows queries by: space -> (queries, vectors, width), zeros for none; one vector near is enough."""
 
+    def key_guesses(self, keys: Features) -> Tensor:
+        """What it knows keys' questions by, (keys, numbers); no numbers where it is not needed."""
+
+    def query_guesses(self, asked: Features) -> Tensor:
+        """The same of queries, (queries, numbers): the product is about the logit of one touching the other."""
+
 
 def stacked(keys: Sequence[Key]) -> Features:
     """Keys as one tensor per name, with a batch dimension."""

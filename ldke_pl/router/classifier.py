@@ -18,6 +18,7 @@ from ldke_pl.data import EditRequest
 from ldke_pl.router.base import Key, stacked, unstacked
 from ldke_pl.router.directions import principal_directions
 from ldke_pl.router.features import MAX_TOKENS, FeatureReader, Features
+from ldke_pl.router.guess import Guess
 from ldke_pl.router.similarities import (
     COHORT,
     GROUPS,
@@ -115,6 +116,7 @@ class PairClassifier(nn.Module):
         self.thing = _Judge(len(POOLED["thing"]) * layers * GROUPS + late, 2, width)
         asked = len(POOLED["question"]) * layers * GROUPS + 2 * len(LATE["question"]) + NAMED
         self.question = _Judge(asked, 2 * GATE + 2, width)
+        self.guess = Guess(layers * kept if kept is not None else features, GATE)
         questions = (self.question, self.edit_gate, self.query_gate)
         for unused in {"both": (), "thing": questions, "question": (self.thing,)}[streams]:
             unused.requires_grad_(False)
@@ -161,16 +163,20 @@ class PairClassifier(nn.Module):
         gate = self.edit_gate(torch.cat([edits["text"], edits["last"], edits["target"]], -1))
         return self._directions(edits) | {"gate": gate}
 
-    def embed_queries(self, queries: Features, cohort: Features | None = None, known: Tensor | None = None) -> Features:
+    def things(self, cohort: Features | None = None) -> Features:
+        """The classifier's own cohort, or another's edits, as :meth:`embed_queries` takes it."""
+        cohort = cohort or self.cohort
+        return {name: self._token_directions(name.removesuffix("_tokens"), cohort[name]) for name in COHORT}
+
+    def embed_queries(self, queries: Features, things: Features | None = None, known: Tensor | None = None) -> Features:
         """The same for queries.
 
         Args:
-            cohort: edits to take the place of the classifier's own cohort.
+            things: what :meth:`things` gave; None for the classifier's own cohort.
             known: which of the cohort are what a query is about, (queries, cohort) bool; these are left out.
         """
         gate = self.query_gate(torch.cat([queries["text"], queries["last"]], -1))
-        found, cohort = self._directions(queries) | {"gate": gate}, cohort or self.cohort
-        things = {name: self._token_directions(name.removesuffix("_tokens"), cohort[name]) for name in COHORT}
+        found, things = self._directions(queries) | {"gate": gate}, things or self.things()
         for query, edit in LEVELLED:
             matches = late_interaction(found[query], things[edit])
             if known is not None:
@@ -252,6 +258,7 @@ class ClassifierRouter:
     def __init__(self, reader: FeatureReader, classifier: PairClassifier, threshold: float) -> None:
         self.reader, self.threshold = reader, threshold
         self.classifier = classifier.eval().requires_grad_(False)
+        self._things: Features = {}
 
     def keys(self, requests: Sequence[EditRequest]) -> list[Key]:
         """See :class:`ldke_pl.router.base.Router`."""
@@ -279,7 +286,9 @@ class ClassifierRouter:
         """See :class:`ldke_pl.router.base.Router`."""
         if self.classifier.centre_text.device != queries["seen"].device:  # asked each time, moving would cost more
             self.classifier.to(queries["seen"].device)
-        return self.classifier.embed_queries(_trimmed(queries))
+            self._things = {}
+        self._things = self._things or self.classifier.things()
+        return self.classifier.embed_queries(_trimmed(queries), self._things)
 
     @torch.no_grad()
     def compare(self, asked: Features, keys: Features) -> Tensor:
@@ -299,6 +308,14 @@ class ClassifierRouter:
         spelled, words = (asked[n] * (1 - asked["seen"])[..., None] for n in ("word_tokens", "text_tokens"))
         told = torch.cat([words, _mean(asked["image_tokens"])[:, None]], 1)
         return {"picture": asked["image"].flatten(1)[:, None].cpu(), "name": spelled.cpu(), "told": told.cpu()}
+
+    def key_guesses(self, keys: Features) -> Tensor:
+        """See :class:`ldke_pl.router.base.Router`."""
+        return self.classifier.guess.of_edits(keys).cpu()
+
+    def query_guesses(self, asked: Features) -> Tensor:
+        """See :class:`ldke_pl.router.base.Router`."""
+        return self.classifier.guess.of_queries(asked).cpu()
 
 
 def _trimmed(queries: Features) -> Features:

@@ -1,7 +1,7 @@
 """The keys of all edits in one place, and which of them a query goes to. Ours.
 
 The pair head is dear: it compares token by token. Among many edits it therefore sees only those that a coarse search
-finds, which knows each edit by one short vector.
+chooses, which knows the thing that an edit is about by one short vector, and its question by another.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +21,12 @@ ALL = 64
 
 WIDTH = 64
 """Numbers by which the coarse search knows a key."""
+
+COMPARED = 32
+"""Keys that the coarse search chooses in each space."""
+
+SAME = 0.025
+"""By so much nearer to the query's thing, as one logit likelier to be touched by its question."""
 
 QUERIES = 8
 """Queries whose candidates are gathered at a time."""
@@ -43,6 +49,7 @@ class KeyIndex:
         self._parts: Features = {}
         self._in_force = torch.zeros(0, dtype=torch.bool)
         self._spaces: dict[str, _Space] = {}
+        self._guesses = torch.zeros(0, 0)
         self._size = 0
 
     def __len__(self) -> int:
@@ -89,6 +96,7 @@ class KeyIndex:
                 space.nearest.remove(slot)
             if self._size <= ALL:
                 self._spaces.clear()
+                self._guesses = torch.zeros(0, 0)
 
     def show(self, name: str) -> None:
         """Put a hidden key in force again."""
@@ -142,14 +150,22 @@ class KeyIndex:
             slots = self._in_force.nonzero().squeeze(1)
             relevance = self.router.compare(asked, self._taken(slots)).cpu()
             return slots.expand(len(relevance), -1), relevance
-        views = self.router.query_views(asked)
+        views, guesses = self.router.query_views(asked), self.router.query_guesses(asked)
         found = [
-            torch.cat([space.search(views[name][query]) for name, space in self._spaces.items()])
-            for query in range(len(asked["seen"]))
+            torch.cat([self._chosen(space, views[name][query], guess) for name, space in self._spaces.items()])
+            for query, guess in enumerate(guesses)
         ]
         slots = pad_sequence([torch.tensor([-1]), *found], batch_first=True, padding_value=-1)[1:]
         relevance = self.router.compare(asked, self._taken(slots.clamp_min(0))).cpu()
         return slots, relevance.masked_fill(slots < 0, 0)
+
+    def _chosen(self, space: "_Space", views: Tensor, guess: Tensor) -> Tensor:
+        """Slots of keys near a query's thing whose question is likely to touch its own, the best first."""
+        slots, near = space.search(views)
+        if len(slots) > COMPARED:
+            touched = (self._guesses[slots] @ guess).clamp_max(0)
+            slots = slots[(near / SAME + touched).topk(COMPARED).indices]
+        return slots
 
     def _taken(self, slots: Tensor) -> Features:
         device = self.router.reader.backbone.device
@@ -177,6 +193,15 @@ class KeyIndex:
                 space = self._spaces[name] = self._fitted(name)
             else:
                 space.put(slots, views)
+        self._guess(slots if len(self._guesses) else self._in_force.nonzero().squeeze(1))
+
+    def _guess(self, slots: Tensor) -> None:
+        for part in torch.split(slots, ROWS):
+            guesses = self.router.key_guesses(self._cut(part))
+            if not self._guesses.shape[1]:
+                self._guesses = guesses[:0]
+            self._guesses = grown(self._guesses, len(self._names))
+            self._guesses[part] = guesses
 
     def _fitted(self, name: str) -> "_Space":
         """A space of all keys in force, its projection fitted on them: done anew whenever they have doubled."""
@@ -212,8 +237,8 @@ class _Space:
         if there.any():
             self.nearest.put(slots[there], self._projected(views[there]))
 
-    def search(self, views: Tensor) -> Tensor:
-        """Slots for one query's views, (vectors, width), as :meth:`Nearest.search` gives them."""
+    def search(self, views: Tensor) -> tuple[Tensor, Tensor]:
+        """Slots near one query's views, (vectors, width), and how near, as :meth:`Nearest.search` gives them."""
         return self.nearest.search(self._projected(views[is_there(views)]))
 
     def _projected(self, views: Tensor) -> Tensor:

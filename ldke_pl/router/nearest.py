@@ -22,8 +22,8 @@ PROBED = 16
 MATCHED = 3
 """A vector is as near to a query as, on average, to so many of the query's vectors: those that it is nearest to."""
 
-LEAST, MOST, MARGIN = 32, 256, 0.05
-"""How many are found: so many at least, and up to so many of those that are hardly farther than the nearest."""
+MOST = 256
+"""How many are found."""
 
 
 class Nearest:
@@ -59,20 +59,22 @@ class Nearest:
         if slot < len(self.there):
             self.there[slot] = False
 
-    def search(self, asked: Tensor) -> Tensor:
-        """The slots nearest to one query, nearest first, (found,) long: ``LEAST`` or more, where there are as many.
+    def search(self, asked: Tensor) -> tuple[Tensor, Tensor]:
+        """The ``MOST`` slots nearest to one query, nearest first, and how near they are, (found,) each.
 
         Args:
             asked: the query's vectors, (vectors, width), of unit length; vectors of zeros ask nothing.
         """
         asked = asked[asked.abs().sum(-1) > 0]
         if not len(asked) or not len(self.there):
-            return torch.zeros(0, dtype=torch.long)
+            return torch.zeros(0, dtype=torch.long), torch.zeros(0)
         if self._lists is None:
             scores = _nearness(asked, self.vectors).masked_fill(~self.there, -torch.inf)
-            return _chosen(scores)
-        slots = self._listed(asked)
-        return slots[_chosen(_nearness(asked, self.vectors[slots]))]
+            near, slots = scores.topk(min(MOST, int(self.there.sum())))
+            return slots, near
+        listed = self._listed(asked)
+        near, places = _nearness(asked, self.vectors[listed]).topk(min(MOST, len(listed)))
+        return listed[places], near
 
     def _listed(self, asked: Tensor) -> Tensor:
         """All that is among the nearest to any of a query's vectors."""
@@ -111,13 +113,6 @@ class Nearest:
 def _nearness(asked: Tensor, vectors: Tensor) -> Tensor:
     """How near vectors are to a query, (vectors,)."""
     return (vectors @ asked.T).topk(min(MATCHED, len(asked)), dim=1).values.mean(1)
-
-
-def _chosen(scores: Tensor) -> Tensor:
-    """Positions of those near enough, nearest first."""
-    top, where = scores.topk(min(MOST, len(scores)))
-    near = (top >= top[:1] - MARGIN) | (torch.arange(len(top)) < LEAST)
-    return where[near & (top > -torch.inf)]
 
 
 def grown(values: Tensor, least: int, fill: int = 0) -> Tensor:

@@ -65,6 +65,14 @@ class RadiusRouter:
         """Nothing."""
         return {}
 
+    def key_guesses(self, keys: Features) -> Tensor:
+        """Nothing."""
+        return torch.zeros(len(keys["seen"]), 0)
+
+    def query_guesses(self, asked: Features) -> Tensor:
+        """Nothing."""
+        return torch.zeros(len(asked["seen"]), 0)
+
     def _key(self, request: EditRequest) -> Key:
         asked = [Question(request.image, p) for p in (request.prompt, PREFIX + request.prompt, NEUTRAL)]
         if request.image is not None:

@@ -25,7 +25,7 @@ from ldke_pl.modules.features import read_features
 from ldke_pl.modules.pairs import PairTable, pair_table, probe_question, without_relations
 from ldke_pl.modules.router import RouterModule, case_loader
 from ldke_pl.report.tables import router_table
-from ldke_pl.router import ClassifierRouter, FeatureReader, best, save_router
+from ldke_pl.router import ClassifierRouter, FeatureReader, Features, best, save_router
 from ldke_pl.router.base import stacked
 from ldke_pl.router.subject import common_words
 from ldke_pl.runtime.data import held_out_entities, load_cases
@@ -35,6 +35,9 @@ from ldke_pl.runtime.training_editors import needs_training, run_train_editors
 
 log = logging.getLogger(__name__)
 VALIDATION = "router-val"
+
+GUESSED = 250
+"""Training questions, and edits, that the coarse search's guess is fitted on, all pairs of them."""
 
 
 def run_train(config: TrainConfig) -> None:
@@ -69,6 +72,7 @@ def run_train(config: TrainConfig) -> None:
         return
     router = ClassifierRouter(reader, module.classifier, 0.5)
     calibrate(router, pair_table(without_relations(everything, held_out), bank), config.router.things)
+    fit_guess(router, table)
     calibration = calibrate_standard(backbone, [c.request for c in everything])
     figures = evaluate(router, pair_table(everything, bank), everything, held_out)
     save(router, calibration, folder / "router", config)
@@ -129,6 +133,28 @@ def calibrate(router: ClassifierRouter, table: PairTable, things: int) -> None:
     entities = (table.edit_entity, table.probe_entity)
     judgements = Judgements(*judged(router, table), table.owner, table.relevant, table.kinds, *entities)
     router.threshold, router.classifier.trust = calibrated(judgements, things)
+
+
+@torch.no_grad()
+def fit_guess(router: ClassifierRouter, table: PairTable) -> None:
+    """Fit what the coarse search guesses of questions to what the question stream says of some pairs of training."""
+    queries = _spread({name: value[table.places] for name, value in table.queries.items()}, GUESSED)
+    device, classifier = router.reader.backbone.device, router.classifier
+    asked = router.asked({name: value.to(device) for name, value in queries.items()})
+    embedded = stacked(router.embedded(_spread(table.edits, GUESSED)))
+    keys = {name: value.to(device).float() for name, value in embedded.items()}
+    logits = torch.cat([classifier.judged(part, keys)[1] for part in _split(asked, 100)])
+    classifier.guess.fit(asked, keys, logits + classifier.trust)
+
+
+def _spread(features: Features, count: int) -> Features:
+    """So many rows, evenly spread."""
+    return {name: value[:: max(1, len(value) // count)] for name, value in features.items()}
+
+
+def _split(features: Features, size: int) -> Iterator[Features]:
+    parts = {name: torch.split(value, size) for name, value in features.items()}
+    return (dict(zip(parts, values, strict=True)) for values in zip(*parts.values(), strict=True))
 
 
 @torch.no_grad()

@@ -43,16 +43,16 @@ def test_what_a_batch_is_about_is_not_in_its_cohort(monkeypatch: pytest.MonkeyPa
     module = toy_pairs.new_module()
     seen = []
 
-    def embed(queries: Features, cohort: Features, known: Tensor) -> Features:
-        seen.append((cohort, known))
-        return original(queries, cohort, known)
+    def embed(queries: Features, things: Features, known: Tensor) -> Features:
+        seen.append((things, known))
+        return original(queries, things, known)
 
     original = module.classifier.embed_queries
     monkeypatch.setattr(module.classifier, "embed_queries", embed)
     cases, probes = torch.tensor([3, 5]), torch.tensor([3, 5, 7, 15])  # the last two: of case 7, and about nothing
     module(cases, probes)
     cohort, known = seen[0]
-    pictures = module.table.edits["image_tokens"]
+    pictures = module.classifier.things(module.table.edits)["image_tokens"]
     rows = [int((pictures == one).flatten(1).all(1).nonzero()) for one in cohort["image_tokens"]]
     assert sorted(rows) == [i for i in range(toy_pairs.CASES) if i not in (3, 5)]
     assert known[2].tolist() == [row == 7 for row in rows]

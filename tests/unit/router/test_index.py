@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ldke_pl.router import Features, Key, KeyIndex, Router
 from ldke_pl.router import index as module
-from ldke_pl.router.nearest import LEAST
+from ldke_pl.router.index import COMPARED
 
 WIDTH = 12
 
@@ -44,6 +44,12 @@ class Cosine:
 
     def query_views(self, asked: Features) -> Features:
         return {"all": asked["vectors"]}
+
+    def key_guesses(self, keys: Features) -> Tensor:
+        return keys["number"][:, None]
+
+    def query_guesses(self, asked: Features) -> Tensor:
+        return torch.zeros(len(asked["seen"]), 1)
 
 
 def key(number: int) -> Key:
@@ -97,7 +103,7 @@ def test_the_pair_head_sees_few_of_many() -> None:
     index.add([str(n) for n in range(500)], [key(n) for n in range(500)])
     names, _ = index.best(asked([7, 400]))
     assert names == ["7", "400"]
-    assert router.compared == [LEAST]
+    assert router.compared == [COMPARED]
     comparing_all = Cosine(coarse=False)
     other = made(comparing_all)
     other.add([str(n) for n in range(500)], [key(n) for n in range(500)])
@@ -119,6 +125,31 @@ def test_the_most_relevant_keys_are_ranked(count: int) -> None:
     assert [next(iter(found)) for found in index.ranked(queries, 1)] == index.best(queries)[0]
 
 
+def test_of_many_edits_of_one_thing_those_with_a_touching_question_are_compared() -> None:
+    class OfNumber(Cosine):
+        """A question touches the edits of its number alone, and the guess says so."""
+
+        def key_guesses(self, keys: Features) -> Tensor:
+            return torch.nn.functional.one_hot(keys["number"].long(), 200) * 8.0 - 4
+
+        def query_guesses(self, asked: Features) -> Tensor:
+            return torch.nn.functional.one_hot(asked["number"].long(), 200).float()
+
+        def compare(self, asked: Features, keys: Features) -> Tensor:
+            return super().compare(asked, keys) * (keys["number"] == asked["number"][:, None])
+
+    router = OfNumber()
+    index = made(router)
+    index.add([str(n) for n in range(200)], [key(0) | {"number": torch.tensor(float(n))} for n in range(200)])
+    question = asked([0, 0]) | {"number": torch.tensor([170.0, 3.0])}
+    names, top = index.best(question)
+    assert names == ["170", "3"] and top.tolist() == pytest.approx([1, 1])
+    assert router.compared == [COMPARED]
+    index.remove("170")
+    index.add(["again"], [key(0) | {"number": torch.tensor(170.0)}])
+    assert index.best(question)[0] == ["again", "3"]
+
+
 def test_a_key_that_is_found_twice_is_ranked_once() -> None:
     class Twice(Cosine):
         def key_views(self, keys: Features) -> Features:
@@ -130,7 +161,7 @@ def test_a_key_that_is_found_twice_is_ranked_once() -> None:
     index = made(Twice())
     index.add([str(n) for n in range(100)], [key(n) for n in range(100)])
     (found,) = index.ranked(asked([7]), 100)
-    assert len(found) >= LEAST and list(found.values()) == sorted(found.values(), reverse=True)
+    assert len(found) >= COMPARED and list(found.values()) == sorted(found.values(), reverse=True)
 
 
 def test_few_keys_are_ranked_whole_and_none_are_none() -> None:

@@ -109,7 +109,7 @@ def test_a_query_is_levelled_by_the_nearest_of_the_cohort() -> None:
     features |= {"image_tokens": queries, "text_tokens": queries.flip(1), "word_tokens": queries.roll(1, 1)}
     found, known = made.embed_queries(features), torch.zeros(5, 6, dtype=torch.bool)
     known[2, :4] = True
-    other = made.embed_queries(features, things, known)
+    other = made.embed_queries(features, made.things(things), known)
     for query, edit in (("image", "image"), ("text", "image"), ("text", "name"), ("word", "spelling")):
         matches = late_interaction(queries, made.cohort[f"{edit}_tokens"])
         assert matches.shape == (5, 8, 2) and not matches[:, 6:].any()
