@@ -1,4 +1,4 @@
-"""Look at a saved set of edits, and change it: ``python -m ldke_pl.edits COMMAND DIR [...] [key=value ...]``."""
+"""Look at a saved set of edits, change it, share it: ``python -m ldke_pl.edits COMMAND DIR [...] [key=value ...]``."""
 
 import inspect
 import logging
@@ -12,6 +12,7 @@ from ldke_pl.upkeep.arguments import Command
 from ldke_pl.upkeep.ask import ask
 from ldke_pl.upkeep.change import disable, enable, rollback
 from ldke_pl.upkeep.fold import fold
+from ldke_pl.upkeep.hub import pull, push
 from ldke_pl.upkeep.look import diff, list_edits, show
 from ldke_pl.upkeep.merge import merge
 from ldke_pl.upkeep.verify import verify
@@ -27,6 +28,8 @@ COMMANDS: dict[str, Command] = {
     "merge": merge,
     "fold": fold,
     "diff": diff,
+    "push": push,
+    "pull": pull,
 }
 
 

@@ -6,6 +6,7 @@ configuration is renamed, then they are. A reader that comes in between finds th
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from ldke_pl.edits.entries import is_remembered, unusable
 from ldke_pl.errors import ArtefactError
 
 CONFIG, DELTAS, ROUTER = "edit_config.json", "edits.safetensors", "router.safetensors"
+FILES = (CONFIG, DELTAS, ROUTER)
 VERSION = 1
 
 
@@ -108,6 +110,25 @@ def write_files(folder: Path, config: dict[str, Any], tensors: Mapping[str, Mapp
         _partial(folder / CONFIG).rename(folder / CONFIG)
         for name in tensors:
             _partial(folder / name).rename(folder / name)
+
+
+def copy_files(folder: Path, out: Path) -> None:
+    """Copy the three files as they stand into an empty folder, each from where its content is.
+
+    A change by another process meanwhile shows in the checksums of the copy.
+
+    Raises:
+        ArtefactError: a file cannot be copied; one that is missing is no fault here.
+    """
+    try:
+        for path in (place for name in FILES for place in (folder / name, _partial(folder / name))):
+            if path.exists():
+                shutil.copyfile(path, out / path.name)
+        _settle(out)
+    except OSError as fault:
+        raise ArtefactError(
+            f"{folder} cannot be copied to {out}: {fault}", "make room there, and see that you may read the folder"
+        ) from fault
 
 
 def _settle(folder: Path) -> None:

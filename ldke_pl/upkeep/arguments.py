@@ -36,6 +36,17 @@ class Arguments:
             raise ConfigError(f"{key} is {text!r}, which is no whole number.", "give a number from 0 on")
         return int(text)
 
+    def flag(self, key: str, default: bool) -> bool:
+        """True or false.
+
+        Raises:
+            ConfigError: something else was given.
+        """
+        text = self.options.get(key, str(default).lower())
+        if text not in ("true", "false"):
+            raise ConfigError(f"{key} is {text!r}, which is neither true nor false.", f"write {key}=true or false")
+        return text == "true"
+
 
 def parse(argv: Sequence[str], wanted: str, keys: Sequence[str] = (), *, more: bool = False) -> Arguments:
     """Tell what must be given from ``key=value``.

@@ -47,17 +47,11 @@ def problems(folder: Path, base: str | None = None) -> Iterator[str]:
         base: where its base model is; None for where it says.
     """
     try:
-        stored = read_stored(folder)
+        stored, tensors, found = read_files(folder)
     except ArtefactError as fault:
         yield fault.message
         return
-    yield from _inconsistent(stored)
-    tensors: dict[str, dict[str, Tensor]] = {}
-    for name in (DELTAS, ROUTER):
-        try:
-            tensors[name] = read_tensors(folder / name, stored.config["sha256"])
-        except ArtefactError as fault:
-            yield fault.message
+    yield from found
     try:
         backbone = load_base(stored, base)
     except ModelError as fault:
@@ -67,6 +61,26 @@ def problems(folder: Path, base: str | None = None) -> Iterator[str]:
         yield f"The base model {backbone.name!r} has another {name} than the edits were made on."
     if len(tensors) == 2:
         yield from _unfit(stored, backbone, tensors[DELTAS], tensors[ROUTER])
+
+
+def read_files(folder: Path) -> tuple[Stored, dict[str, dict[str, Tensor]], list[str]]:
+    """What an artefact's files hold, and what is wrong with them by themselves, without a base model.
+
+    Returns:
+        The configuration; the tensors of each file that has its checksum, by file name; a line for each problem.
+
+    Raises:
+        ArtefactError: the configuration cannot be read.
+    """
+    stored = read_stored(folder)
+    found = list(_inconsistent(stored))
+    tensors: dict[str, dict[str, Tensor]] = {}
+    for name in (DELTAS, ROUTER):
+        try:
+            tensors[name] = read_tensors(folder / name, stored.config["sha256"])
+        except ArtefactError as fault:
+            found.append(fault.message)
+    return stored, tensors, found
 
 
 def _inconsistent(stored: Stored) -> Iterator[str]:

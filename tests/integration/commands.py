@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from ldke_pl.cli import exit_status
 from ldke_pl.config import EditConfig, TrainConfig
+from ldke_pl.edits.__main__ import main as edits_main
 from ldke_pl.runtime import main, run_edit, run_train
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +63,14 @@ def call_command(program: str, arguments: Sequence[str]) -> Outcome:
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.setattr(sys, "argv", [f"{program}.py", *arguments])
         status = main(schema, f"{program}.yaml", run)
+    return Outcome(status, out.getvalue(), err.getvalue())
+
+
+def call_edits(*arguments: object) -> Outcome:
+    """Run a command of ``python -m ldke_pl.edits`` in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = exit_status(lambda: edits_main([str(a) for a in arguments]))
     return Outcome(status, out.getvalue(), err.getvalue())
 
 

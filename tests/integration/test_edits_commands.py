@@ -1,7 +1,5 @@
 """``python -m ldke_pl.edits`` on the edits of a run, and on what is no artefact, or no whole one."""
 
-import contextlib
-import io
 import json
 import shutil
 import subprocess
@@ -13,15 +11,15 @@ from typing import Any
 import pytest
 import torch
 from commands import ROOT, Change, Outcome, call_command, check_fault, cut
+from commands import call_edits as call
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from ldke_pl import EditedModel
 from ldke_pl.backbone.forward import greedy_answers
-from ldke_pl.cli import exit_status
 from ldke_pl.data import EditCase, Question, read_cases
-from ldke_pl.edits.__main__ import COMMANDS, main
+from ldke_pl.edits.__main__ import COMMANDS
 from ldke_pl.edits.files import DELTAS, read_config, write_files
 
 CASES = 3
@@ -57,14 +55,6 @@ def edits(made: Path, tmp_path: Path) -> Path:
 def case(data_root: Path) -> EditCase:
     """What the run's first edit was made of."""
     return read_cases("atlas", data_root / "edit-eval.json", data_root, limit=1)[0]
-
-
-def call(*arguments: object) -> Outcome:
-    """Run a command in this process."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = exit_status(lambda: main([str(a) for a in arguments]))
-    return Outcome(status, out.getvalue(), err.getvalue())
 
 
 def ids(folder: Path) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from filelock import FileLock
+from hub_server import Hub, serving
 from producing import Tools, produces, raised
 from safetensors.torch import load_file
 
@@ -278,3 +279,67 @@ def superseded_nobody(tools: Tools) -> str:
 @produces("Tensors belong to <id>, which is not there.")
 def strangers(tools: Tools) -> str:
     return told("verify", altered(tools, lambda c: c["edits"].pop()))
+
+
+def at_hub(tools: Tools, *arguments: object, set_up: Callable[[Hub], object] = lambda hub: None) -> str:
+    """What a command stops with at a hub that was set up so."""
+    with serving(tools.patch, tools.folder / "cache") as hub:
+        set_up(hub)
+        return raised(lambda: main([str(argument) for argument in arguments]))
+
+
+@produces("<folder> cannot be copied to <folder>: <reason>")
+def unreadable_folder(tools: Tools) -> str:
+    (tools.edits / DELTAS).unlink()
+    (tools.edits / DELTAS).mkdir()
+    return raised(lambda: main(["push", str(tools.edits), "edits"]))
+
+
+@produces("<folder or repository> is no whole set of edits: <problems>")
+def no_whole_set(tools: Tools) -> str:
+    pulled = at_hub(tools, "pull", "bo/edits", tools.folder / "out", set_up=lambda hub: hub.add("bo/edits", {}))
+    assert pulled.startswith("bo/edits is no whole set of edits: ")
+    return raised(lambda: main(["push", str(tools.folder), "edits"]))
+
+
+@produces("<repository> is no name of a repository.")
+def no_repository_name(tools: Tools) -> str:
+    return raised(lambda: main(["push", str(tools.edits), "my edits"]))
+
+
+@produces("<repository> is public: everyone could read the edits.")
+def public_repository(tools: Tools) -> str:
+    return at_hub(tools, "push", tools.edits, "ada/edits", set_up=lambda hub: hub.add("ada/edits", {}))
+
+
+@produces("<repository> holds something else than edits.")
+def other_repository(tools: Tools) -> str:
+    held = {"config.json": b"{}"}
+    return at_hub(tools, "push", tools.edits, "ada/m", set_up=lambda hub: hub.add("ada/m", held, private=True))
+
+
+@produces("There is no repository <name>, or it is hidden from you.")
+def no_repository(tools: Tools) -> str:
+    return at_hub(tools, "pull", "bo/edits", tools.folder / "out")
+
+
+@produces("<repository> has no revision <name>.")
+def no_revision(tools: Tools) -> str:
+    arguments = ("pull", "bo/edits", tools.folder / "out", "revision=gone")
+    return at_hub(tools, *arguments, set_up=lambda hub: hub.add("bo/edits", {}))
+
+
+@produces("The hub denies access to <repository>: <reason>")
+def denied(tools: Tools) -> str:
+    return at_hub(tools, "push", tools.edits, "bo/edits")
+
+
+@produces("The hub refuses <repository> with status <n>: <reason>")
+def refused(tools: Tools) -> str:
+    failing = {"models/bo": (500, "a fault")}
+    return at_hub(tools, "pull", "bo/edits", tools.folder / "out", set_up=lambda hub: hub.failing.update(failing))
+
+
+@produces("The hub gives no answer for <repository>: <reason>")
+def offline(tools: Tools) -> str:
+    return raised(lambda: main(["pull", "bo/edits", str(tools.folder / "out")]))

@@ -94,6 +94,11 @@ def no_number(tools: Tools) -> str:
     return raised(lambda: edits_command(["fold", "DIR", "ID", "OUT", "probes=many"]))
 
 
+@produces("<key> is <value>, which is neither true nor false.")
+def no_flag(tools: Tools) -> str:
+    return raised(lambda: edits_command(["push", "DIR", "NAME", "private=no"]))
+
+
 @produces("There is no family <name>.")
 def no_such_family(tools: Tools) -> str:
     return raised(lambda: pretrain.main([str(tools.folder), "family=gpt"]))
