@@ -31,6 +31,7 @@ from ldke_pl.router.similarities import (
     is_there,
     late_interaction,
     level,
+    marked,
     named,
     similarities,
     spread,
@@ -293,7 +294,7 @@ class ClassifierRouter:
     @torch.no_grad()
     def compare(self, asked: Features, keys: Features) -> Tensor:
         """See :class:`ldke_pl.router.base.Router`."""
-        logits: Tensor = self.classifier(asked, {name: value.float() for name, value in keys.items()})
+        logits: Tensor = self.classifier(asked, marked({name: value.float() for name, value in keys.items()}))
         return logits.sigmoid()
 
     def key_views(self, keys: Features) -> Features:

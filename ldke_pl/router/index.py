@@ -47,6 +47,7 @@ class KeyIndex:
         self._names: list[str] = []
         self._free: list[int] = []
         self._parts: Features = {}
+        self._lengths: Features = {}
         self._in_force = torch.zeros(0, dtype=torch.bool)
         self._spaces: dict[str, _Space] = {}
         self._guesses = torch.zeros(0, 0)
@@ -81,6 +82,9 @@ class KeyIndex:
             if part.endswith("_tokens"):  # room is kept for as many as the longest key has
                 known = held.shape[1] if len(held) else 1
                 longest = max(known, int(is_there(new).any(0).sum()))
+                lengths = is_there(new).sum(1)
+                self._lengths[part] = grown(self._lengths.get(part, lengths[:0]), room)
+                self._lengths[part][slots] = lengths
                 new, held = _of_length(new, longest), _of_length(held, longest)
             self._parts[part] = grown(held, room)
             self._parts[part][slots] = new
@@ -151,25 +155,32 @@ class KeyIndex:
             relevance = self.router.compare(asked, self._taken(slots)).cpu()
             return slots.expand(len(relevance), -1), relevance
         views, guesses = self.router.query_views(asked), self.router.query_guesses(asked)
+        placed = {name: space.placed(views[name]) for name, space in self._spaces.items()}
         found = [
-            torch.cat([self._chosen(space, views[name][query], guess) for name, space in self._spaces.items()])
+            torch.cat([self._chosen(space, placed[name][query], guess) for name, space in self._spaces.items()])
             for query, guess in enumerate(guesses)
         ]
         slots = pad_sequence([torch.tensor([-1]), *found], batch_first=True, padding_value=-1)[1:]
         relevance = self.router.compare(asked, self._taken(slots.clamp_min(0))).cpu()
         return slots, relevance.masked_fill(slots < 0, 0)
 
-    def _chosen(self, space: "_Space", views: Tensor, guess: Tensor) -> Tensor:
+    def _chosen(self, space: "_Space", placed: Tensor, guess: Tensor) -> Tensor:
         """Slots of keys near a query's thing whose question is likely to touch its own, the best first."""
-        slots, near = space.search(views)
+        slots, near = space.nearest.search(placed)
         if len(slots) > COMPARED:
             touched = (self._guesses[slots] @ guess).clamp_max(0)
             slots = slots[(near / SAME + touched).topk(COMPARED).indices]
         return slots
 
     def _taken(self, slots: Tensor) -> Features:
+        """Keys at some slots, on the model's device; their tokens as long as the longest of them."""
         device = self.router.reader.backbone.device
-        return {part: values[slots].to(device) for part, values in self._parts.items()}
+        taken = {}
+        for part, values in self._parts.items():
+            if part in self._lengths and slots.numel():
+                values = values[:, : max(1, int(self._lengths[part][slots].max()))]
+            taken[part] = values[slots].to(device)
+        return taken
 
     def _slot(self, name: str) -> int:
         if self._free:
@@ -235,14 +246,11 @@ class _Space:
         """Keys that have a view here can be found from now on."""
         there = is_there(views)
         if there.any():
-            self.nearest.put(slots[there], self._projected(views[there]))
+            self.nearest.put(slots[there], self.placed(views[there]))
 
-    def search(self, views: Tensor) -> tuple[Tensor, Tensor]:
-        """Slots near one query's views, (vectors, width), and how near, as :meth:`Nearest.search` gives them."""
-        return self.nearest.search(self._projected(views[is_there(views)]))
-
-    def _projected(self, views: Tensor) -> Tensor:
-        return nn.functional.normalize((views - self.centre) @ self.directions, dim=-1)
+    def placed(self, views: Tensor) -> Tensor:
+        """Views, (..., width), as the search takes them: unit vectors, or zeros for none."""
+        return nn.functional.normalize((views - self.centre) @ self.directions, dim=-1) * is_there(views)[..., None]
 
 
 def _batches(features: Features, size: int) -> Iterator[Features]:

@@ -37,6 +37,8 @@ COHORT = ("image_tokens", "name_tokens", "spelling_tokens")
 
 LEVELLED = tuple((query, edit) for query, edit in LATE["thing"] if edit in COHORT)
 
+_MARK = "there: "
+
 NEAREST = 5
 """How many of the cohort, those most like the query, its level is the mean of; where there are fewer, with zeros."""
 
@@ -44,16 +46,24 @@ NEAREST = 5
 def similarities(stream: str, queries: Features, edits: Features) -> Tensor:
     """All that one stream compares, (queries, edits, similarities).
 
-    Words are compared with an edit's picture only if the model did not name it, in which case that match is 0: how well
+    Words are compared with an edit's picture only if the model did not name it, and otherwise that match is 0: how well
     a name matches another tells exactly what how well it matches a picture tells roughly.
+
+    Args:
+        edits: with :func:`marked` marks or without.
     """
-    nameless = ~is_there(edits["name_tokens"]).any(-1)[..., None]
+    nameless = ~there(edits, "name_tokens").any(-1)[..., None]
+    unseen = not nameless.any()
     similar = []
     for q, e in POOLED[stream]:
         cosines = torch.einsum(f"qgd,{_own(edits[e], 3)}egd->qeg", queries[q], edits[e])
         similar.append(cosines * nameless if (q, e) in DEPICTED else cosines)
     for q, e in LATE[stream]:
-        match = late_interaction(queries[q], edits[e])
+        if (q, e) in DEPICTED and unseen:
+            numbers = 4 if (q, e) in LEVELLED else 2
+            similar.append(similar[0].new_zeros(*similar[0].shape[:2], numbers))
+            continue
+        match = _matched(_cosines(queries[q], edits[e]).amax(-1), there(edits, e))
         if (q, e) in LEVELLED:
             match = torch.cat([match, match - queries[level(q, e)].unsqueeze(1)], -1)
         similar.append(match * nameless if (q, e) in DEPICTED else match)
@@ -72,8 +82,10 @@ def named(queries: Features, edits: Features) -> Tensor:
     well the query's tokens are matched tells words too many from words that are missing. 0 for queries with a picture.
     """
     asked, known = queries["text_tokens"], edits["named_tokens"]
+    if queries["seen"].all():
+        return asked.new_zeros(len(asked), known.shape[-3], NAMED)
     matches = _cosines(asked, known)
-    forth = _matched(matches.amax(-1), is_there(known))
+    forth = _matched(matches.amax(-1), there(edits, "named_tokens"))
     back = _matched(matches.amax(-2), is_there(asked)[:, None])
     return torch.cat([forth, back], -1) * (1 - queries["seen"]).unsqueeze(1)
 
@@ -115,7 +127,19 @@ def _matched(best: Tensor, there: Tensor) -> Tensor:
 
 def is_there(tokens: Tensor) -> Tensor:
     """Which of some vectors, (..., width), are not all zeros."""
-    return tokens.abs().sum(-1) > 0
+    lengths: Tensor = torch.linalg.vector_norm(tokens, dim=-1)
+    return lengths > 0
+
+
+def marked(edits: Features) -> Features:
+    """Edits with marks of which of their tokens are there: looked up, where each would be summed several times."""
+    return edits | {_MARK + name: is_there(value) for name, value in edits.items() if name.endswith("_tokens")}
+
+
+def there(edits: Features, name: str) -> Tensor:
+    """Which of the edits' tokens of that name are not all zeros."""
+    found = edits.get(_MARK + name)
+    return is_there(edits[name]) if found is None else found
 
 
 def _own(edits: Tensor, dims: int) -> str:
