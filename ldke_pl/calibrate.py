@@ -99,4 +99,4 @@ def _by_group(values: Sequence[float], groups: Sequence[str]) -> dict[str, float
 
 
 if __name__ == "__main__":
-    sys.exit(main(EditConfig, "edit.yaml", run_calibrate))
+    sys.exit(main(EditConfig, "edit.yaml", run_calibrate, "-m ldke_pl.calibrate"))

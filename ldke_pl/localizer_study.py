@@ -161,4 +161,4 @@ def _choices(
 
 
 if __name__ == "__main__":
-    sys.exit(main(EditConfig, "edit.yaml", run_study))
+    sys.exit(main(EditConfig, "edit.yaml", run_study, "-m ldke_pl.localizer_study"))

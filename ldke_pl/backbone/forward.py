@@ -53,15 +53,15 @@ def answer_logits(backbone: Backbone, batch: Mapping[str, Any], labels: Tensor) 
     return AnswerLogits(logits, labels[:, 1:][told], told.nonzero()[:, 0], len(labels))
 
 
-def greedy_answers(backbone: Backbone, batch: Mapping[str, Any]) -> list[str]:
-    """Greedy generation for a left-padded batch of questions."""
+def greedy_answers(backbone: Backbone, batch: Mapping[str, Any], tokens: int = NEW_TOKENS) -> list[str]:
+    """Greedy generation of at most ``tokens`` for a left-padded batch of questions."""
     prompts = backbone.prompts
     with torch.no_grad():
         ids: Tensor = backbone.generate(
             **batch,
             do_sample=False,
             num_beams=1,
-            max_new_tokens=NEW_TOKENS,
+            max_new_tokens=tokens,
             pad_token_id=prompts.tokenizer.pad_token_id,
         )
     return prompts.decode(ids[:, batch["input_ids"].shape[1] :])

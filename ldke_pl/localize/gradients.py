@@ -17,6 +17,9 @@ from ldke_pl.backbone.pictures import Pictures
 from ldke_pl.backbone.prompts import IGNORE
 from ldke_pl.data import EditRequest, Question
 
+OLD = 8
+"""Tokens of the old answer: a fact is told by the first few, and each more is another pass of the model."""
+
 SCORES = ("cosine", "gradient", "attribution")
 
 
@@ -24,10 +27,10 @@ def gradient_scores(backbone: Backbone, requests: Sequence[EditRequest]) -> dict
     """Score name -> (edits, sites), raw; the connector's score is 0 for a text-only edit.
 
     States are read at the picture's positions, where there is a picture, and otherwise at the prompt's. The old answer
-    is what the model says now.
+    is how what the model says now begins.
     """
     questions = [Question(r.image, r.prompt) for r in requests]
-    old = greedy_answers(backbone, backbone.prompts.encode(questions).to(backbone.device))
+    old = greedy_answers(backbone, backbone.prompts.encode(questions).to(backbone.device), OLD)
     # A model that says nothing has no old answer to compare with: its end mark alone would be one.
     answers = [o or r.target for o, r in zip(old, requests, strict=True)] + [r.target for r in requests]
     batch, labels = backbone.prompts.encode_answers(questions * 2, answers)

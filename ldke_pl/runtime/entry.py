@@ -13,12 +13,16 @@ from ldke_pl.config import CONF_DIR, load_config
 from ldke_pl.errors import ConfigError
 
 
-def main(schema: type, file: str, run: Callable[[Any], int | None]) -> int:
-    """Parse ``sys.argv`` into ``schema``, run, and return the exit status."""
+def main(schema: type, file: str, run: Callable[[Any], int | None], program: str = "") -> int:
+    """Parse ``sys.argv`` into ``schema``, run, and return the exit status.
+
+    Args:
+        program: how the program is called, where it is not ``<file's name>.py``.
+    """
     for name in ("lightning.pytorch", "transformers"):  # their remarks on devices and optional packages
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
-    return exit_status(lambda: _within_memory(run, load_config(schema, CONF_DIR / file, sys.argv[1:])))
+    return exit_status(lambda: _within_memory(run, load_config(schema, CONF_DIR / file, sys.argv[1:], program)))
 
 
 def _within_memory(run: Callable[[Any], int | None], config: Any) -> int | None:

@@ -22,5 +22,6 @@ def test_help(module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     with pytest.raises(SystemExit) as ended:
         runpy.run_module(module, run_name="__main__")
     assert ended.value.code == 0
-    assert "python" in capsys.readouterr().out
+    called = f"python -m {module}" if "." in module else f"python {module}.py"
+    assert called.removesuffix(".__main__") in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
