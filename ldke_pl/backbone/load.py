@@ -123,6 +123,10 @@ class Backbone:
                 digest.update(values.cpu().contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:32]
 
+    def matches(self, fingerprint: str | None, top: int) -> bool:
+        """Whether what was trained on the model of a rounded fingerprint fits this one; exact ones are of before."""
+        return fingerprint == self.fingerprint(top, rounded=True) or fingerprint == self.fingerprint(top)
+
 
 def load_backbone(config: ModelConfig, device: torch.device | None = None) -> Backbone:
     """Load ``config.name``: ``atlas``, a folder, or a hub id.

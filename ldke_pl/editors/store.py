@@ -18,7 +18,8 @@ def save_trained(editor: TrainedEditor, cls: str, backbone: Backbone, folder: Pa
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().cpu().contiguous() for name, value in editor.net.state_dict().items()}
     save_file(state, folder / WEIGHTS)
-    facts = {"cls": cls, "base": backbone.name, "fingerprint": _fingerprint(backbone)}
+    fingerprint = backbone.fingerprint(len(backbone.layers) - 1, rounded=True)
+    facts = {"cls": cls, "base": backbone.name, "fingerprint": fingerprint}
     (folder / CONFIG).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
@@ -36,10 +37,6 @@ def load_trained(editor: TrainedEditor, cls: str, backbone: Backbone, folder: Pa
         editor.net.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, ValueError, RuntimeError, SafetensorError) as fault:
         raise ArtefactError(f"{folder} cannot be used for {cls}: {str(fault).splitlines()[0]}", hint) from fault
-    if facts.get("cls") != cls or facts.get("fingerprint") != _fingerprint(backbone):
+    if facts.get("cls") != cls or not backbone.matches(facts.get("fingerprint"), len(backbone.layers) - 1):
         raise ArtefactError(f"{folder} was trained for another method or base than {cls} of {backbone.name!r}.", hint)
     editor.net.to(backbone.device).eval().requires_grad_(False)
-
-
-def _fingerprint(backbone: Backbone) -> str:
-    return backbone.fingerprint(len(backbone.layers) - 1, rounded=True)

@@ -44,7 +44,8 @@ def rebuild(backbone: Backbone, description: dict[str, Any], state: dict[str, Te
         if description["kind"] == "radius":
             return RadiusRouter(reader, description["threshold"])
         classifier = PairClassifier(**description["shape"])
-        classifier.load_state_dict(state)
+        unfitted = {f"guess.{name}": value for name, value in classifier.guess.state_dict().items()}
+        classifier.load_state_dict(unfitted | state)  # routers of before had no guess
         classifier.trust = float(description.get("trust", 0.0))  # routers of before had none
         if description["shape"]["features"] != reader.width:
             raise ValueError(f"it reads {description['shape']['features']} numbers, this model has {reader.width}")
@@ -76,7 +77,7 @@ def load_router(backbone: Backbone, folder: Path) -> Router:
             f"The router in {folder} cannot be read: {str(fault).splitlines()[0]}", "train it anew with train.py"
         ) from fault
     router = rebuild(backbone, description, state, folder)
-    if description.get("fingerprint") != backbone.fingerprint(router.reader.layers[-1], rounded=True):
+    if not backbone.matches(description.get("fingerprint"), router.reader.layers[-1]):
         raise ArtefactError(
             f"The router in {folder} was trained for another base model than {backbone.name!r}.",
             "train one with train.py, or set router=radius",

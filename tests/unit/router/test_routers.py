@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ldke_pl.backbone import Backbone
@@ -178,10 +179,8 @@ def test_saved_routers_give_the_same_relevance(
     questions: list[Question],
     tmp_path: Path,
 ) -> None:
-    features, mark = (
-        reader.questions(questions),
-        {"fingerprint": reader.backbone.fingerprint(reader.layers[-1], rounded=True)},
-    )
+    features = reader.questions(questions)
+    mark = {"fingerprint": reader.backbone.fingerprint(reader.layers[-1], rounded=True)}
     for name, router in {"classifier": classifier, "radius": RadiusRouter(reader, 0.4)}.items():
         save_router(router, tmp_path / name, mark)
         loaded = load_router(reader.backbone, tmp_path / name)
@@ -189,6 +188,26 @@ def test_saved_routers_give_the_same_relevance(
         assert (loaded.threshold, loaded.reader.layers) == (router.threshold, router.reader.layers)
         found = loaded.relevance(features, loaded.keys(requests))
         assert torch.equal(found, router.relevance(features, router.keys(requests)))
+
+
+def test_routers_of_before_are_loaded(
+    classifier: ClassifierRouter, requests: list[EditRequest], questions: list[Question], tmp_path: Path
+) -> None:
+    backbone, features = classifier.reader.backbone, classifier.reader.questions(questions)
+    save_router(classifier, tmp_path, {"fingerprint": backbone.fingerprint(classifier.reader.layers[-1])})
+    kept = {n: t for n, t in load_file(tmp_path / "router.safetensors").items() if not n.startswith("guess.")}
+    save_file(kept, tmp_path / "router.safetensors")
+    loaded = load_router(backbone, tmp_path)
+    found = loaded.relevance(features, loaded.keys(requests))
+    assert torch.equal(found, classifier.relevance(features, classifier.keys(requests)))
+
+
+def test_a_router_fits_its_base_in_another_dtype(classifier: ClassifierRouter, tmp_path: Path) -> None:
+    backbone, top = classifier.reader.backbone, classifier.reader.layers[-1]
+    save_router(classifier, tmp_path, {"fingerprint": backbone.fingerprint(top, rounded=True)})
+    half = Backbone(copy.deepcopy(backbone.model).bfloat16(), backbone.processor, "half")
+    assert load_router(half, tmp_path).threshold == classifier.threshold
+    assert half.fingerprint(top) != backbone.fingerprint(top)
 
 
 def test_foreign_and_damaged_routers_are_refused(classifier: ClassifierRouter, tmp_path: Path) -> None:
