@@ -3,9 +3,11 @@
 import json
 
 import pytest
+import torch
 
 from ldke_pl.bench import __main__ as command
-from ldke_pl.bench import timing
+from ldke_pl.bench import large, timing
+from ldke_pl.bench.subjects import editor_config
 from ldke_pl.bench.timing import Result, side_by_side
 from ldke_pl.errors import ConfigError
 
@@ -70,3 +72,18 @@ def test_an_edit_of_a_large_model_is_small(capsys: pytest.CaptureFixture[str]) -
     whole, deltas = (json.loads(line)["ratio"] for line in capsys.readouterr().out.splitlines())
     assert 220_000 < deltas < 240_000
     assert deltas + 40_000 < whole < 300_000
+
+
+def test_a_large_model_is_measured_as_a_small_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    monkeypatch.setattr(large, "TOWER", large.TOWER | small | {"image_size": 56})
+    monkeypatch.setattr(large, "DECODER", large.DECODER | small | {"num_key_value_heads": 4, "vocab_size": 1200})
+    for name, value in {"BATCH": 2, "PEERS": 1, "RUNS": 1}.items():
+        monkeypatch.setattr(large, name, value)
+    monkeypatch.setattr(large, "editor_config", lambda **settings: editor_config(**settings | {"steps": 2}))
+    results = [*large.large("cpu"), *large.large_against_peers("cpu")]
+    assert len(results) == 4 * 4 + 2 * 2
+    assert {result.target for result in results} == {1.25, 2.0, 15.0, None}
+    assert all(2 in r.runs for r in results if r.name.endswith("steps"))
+    if not torch.cuda.is_available():
+        assert [*large.large()] == [*large.large_against_peers()] == []
