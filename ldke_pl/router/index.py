@@ -207,6 +207,7 @@ class KeyIndex:
         self._guess(slots if len(self._guesses) else self._in_force.nonzero().squeeze(1))
 
     def _guess(self, slots: Tensor) -> None:
+        """Note what the coarse search knows the questions of these keys by."""
         for part in torch.split(slots, ROWS):
             guesses = self.router.key_guesses(self._cut(part))
             if not self._guesses.shape[1]:

@@ -38,6 +38,7 @@ COHORT = ("image_tokens", "name_tokens", "spelling_tokens")
 LEVELLED = tuple((query, edit) for query, edit in LATE["thing"] if edit in COHORT)
 
 _MARK = "there: "
+"""Before the name of tokens: which of them are there."""
 
 NEAREST = 5
 """How many of the cohort, those most like the query, its level is the mean of; where there are fewer, with zeros."""
@@ -63,7 +64,7 @@ def similarities(stream: str, queries: Features, edits: Features) -> Tensor:
             numbers = 4 if (q, e) in LEVELLED else 2
             similar.append(similar[0].new_zeros(*similar[0].shape[:2], numbers))
             continue
-        match = _matched(_cosines(queries[q], edits[e]).amax(-1), there(edits, e))
+        match = late_interaction(queries[q], edits[e], there(edits, e))
         if (q, e) in LEVELLED:
             match = torch.cat([match, match - queries[level(q, e)].unsqueeze(1)], -1)
         similar.append(match * nameless if (q, e) in DEPICTED else match)
@@ -95,7 +96,7 @@ def both(first: Tensor, second: Tensor) -> Tensor:
     return -torch.logsumexp(torch.stack([-first, -second, -first - second]), 0)
 
 
-def late_interaction(asked: Tensor, known: Tensor) -> Tensor:
+def late_interaction(asked: Tensor, known: Tensor, kept: Tensor | None = None) -> Tensor:
     """How well the known tokens are matched by the asked: on average, and the one that is matched worst.
 
     The average is MaxSim of ColBERT (Khattab and Zaharia, 2020); the worst tells questions apart that share all words
@@ -104,11 +105,12 @@ def late_interaction(asked: Tensor, known: Tensor) -> Tensor:
     Args:
         asked: (queries, tokens, width), unit vectors or zeros.
         known: (edits, tokens, width), or (queries, edits, tokens, width), the same.
+        kept: which of the known are not zeros, (..., tokens), if that was found before.
 
     Returns:
         (queries, edits, 2).
     """
-    return _matched(_cosines(asked, known).amax(-1), is_there(known))
+    return _matched(_cosines(asked, known).amax(-1), is_there(known) if kept is None else kept)
 
 
 def _cosines(asked: Tensor, known: Tensor) -> Tensor:

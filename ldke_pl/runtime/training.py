@@ -144,7 +144,9 @@ def fit_guess(router: ClassifierRouter, table: PairTable) -> None:
     embedded = stacked(router.embedded(_spread(table.edits, GUESSED)))
     keys = {name: value.to(device).float() for name, value in embedded.items()}
     logits = torch.cat([classifier.judged(part, keys)[1] for part in _split(asked, 100)])
-    classifier.guess.fit(asked, keys, logits + classifier.trust)
+    # On the CPU: directions are drawn at random, and only its random state is set and put back.
+    asked, keys = ({name: value.cpu() for name, value in features.items()} for features in (asked, keys))
+    classifier.guess.fit(asked, keys, (logits + classifier.trust).cpu())
 
 
 def _spread(features: Features, count: int) -> Features:
