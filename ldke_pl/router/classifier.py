@@ -35,6 +35,7 @@ from ldke_pl.router.similarities import (
     named,
     similarities,
     spread,
+    there,
 )
 
 SPACES = {
@@ -167,7 +168,7 @@ class PairClassifier(nn.Module):
     def things(self, cohort: Features | None = None) -> Features:
         """The classifier's own cohort, or another's edits, as :meth:`embed_queries` takes it."""
         cohort = cohort or self.cohort
-        return {name: self._token_directions(name.removesuffix("_tokens"), cohort[name]) for name in COHORT}
+        return marked({name: self._token_directions(name.removesuffix("_tokens"), cohort[name]) for name in COHORT})
 
     def embed_queries(self, queries: Features, things: Features | None = None, known: Tensor | None = None) -> Features:
         """The same for queries.
@@ -179,7 +180,7 @@ class PairClassifier(nn.Module):
         gate = self.query_gate(torch.cat([queries["text"], queries["last"]], -1))
         found, things = self._directions(queries) | {"gate": gate}, things or self.things()
         for query, edit in LEVELLED:
-            matches = late_interaction(found[query], things[edit])
+            matches = late_interaction(found[query], things[edit], there(things, edit))
             if known is not None:
                 matches = matches.masked_fill(known[..., None], 0)
             found[level(query, edit)] = matches.topk(min(NEAREST, matches.shape[1]), 1).values.sum(1) / NEAREST
@@ -294,7 +295,8 @@ class ClassifierRouter:
     @torch.no_grad()
     def compare(self, asked: Features, keys: Features) -> Tensor:
         """See :class:`ldke_pl.router.base.Router`."""
-        logits: Tensor = self.classifier(asked, marked({name: value.float() for name, value in keys.items()}))
+        known = {name: value.float() if value.is_floating_point() else value for name, value in keys.items()}
+        logits: Tensor = self.classifier(asked, marked(known))
         return logits.sigmoid()
 
     def key_views(self, keys: Features) -> Features:

@@ -14,7 +14,7 @@ from ldke_pl.router.base import Key, Router
 from ldke_pl.router.directions import ROWS, principal_directions
 from ldke_pl.router.features import Features
 from ldke_pl.router.nearest import Nearest, grown
-from ldke_pl.router.similarities import is_there
+from ldke_pl.router.similarities import is_there, mark
 
 ALL = 64
 """Up to so many keys, every one is compared with every query."""
@@ -173,13 +173,16 @@ class KeyIndex:
         return slots
 
     def _taken(self, slots: Tensor) -> Features:
-        """Keys at some slots, on the model's device; their tokens as long as the longest of them."""
+        """Keys at some slots, on the model's device; their tokens as long as the longest of them, and marked."""
         device = self.router.reader.backbone.device
-        taken = {}
+        taken: Features = {}
         for part, values in self._parts.items():
             if part in self._lengths and slots.numel():
-                values = values[:, : max(1, int(self._lengths[part][slots].max()))]
-            taken[part] = values[slots].to(device)
+                lengths = self._lengths[part][slots]
+                longest = max(1, int(lengths.max()))
+                values = values[:, :longest]
+                taken |= mark(part, lengths.to(device), longest)
+            taken[part] = torch.unflatten(values.index_select(0, slots.flatten()), 0, slots.shape).to(device)
         return taken
 
     def _slot(self, name: str) -> int:

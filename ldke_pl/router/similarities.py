@@ -37,8 +37,8 @@ COHORT = ("image_tokens", "name_tokens", "spelling_tokens")
 
 LEVELLED = tuple((query, edit) for query, edit in LATE["thing"] if edit in COHORT)
 
-_MARK = "there: "
-"""Before the name of tokens: which of them are there."""
+_MARK = " there"
+"""After the name of tokens: which of them are there."""
 
 NEAREST = 5
 """How many of the cohort, those most like the query, its level is the mean of; where there are fewer, with zeros."""
@@ -57,7 +57,7 @@ def similarities(stream: str, queries: Features, edits: Features) -> Tensor:
     unseen = not nameless.any()
     similar = []
     for q, e in POOLED[stream]:
-        cosines = torch.einsum(f"qgd,{_own(edits[e], 3)}egd->qeg", queries[q], edits[e])
+        cosines = _partial_cosines(queries[q], edits[e])
         similar.append(cosines * nameless if (q, e) in DEPICTED else cosines)
     for q, e in LATE[stream]:
         if (q, e) in DEPICTED and unseen:
@@ -85,7 +85,7 @@ def named(queries: Features, edits: Features) -> Tensor:
     asked, known = queries["text_tokens"], edits["named_tokens"]
     if queries["seen"].all():
         return asked.new_zeros(len(asked), known.shape[-3], NAMED)
-    matches = _cosines(asked, known)
+    matches = _token_cosines(asked, known)
     forth = _matched(matches.amax(-1), there(edits, "named_tokens"))
     back = _matched(matches.amax(-2), is_there(asked)[:, None])
     return torch.cat([forth, back], -1) * (1 - queries["seen"]).unsqueeze(1)
@@ -110,20 +110,27 @@ def late_interaction(asked: Tensor, known: Tensor, kept: Tensor | None = None) -
     Returns:
         (queries, edits, 2).
     """
-    return _matched(_cosines(asked, known).amax(-1), is_there(known) if kept is None else kept)
+    return _matched(_token_cosines(asked, known).amax(-1), is_there(known) if kept is None else kept)
 
 
-def _cosines(asked: Tensor, known: Tensor) -> Tensor:
+def _partial_cosines(asked: Tensor, known: Tensor) -> Tensor:
+    """(queries, edits, groups), of pooled states in groups."""
+    if known.ndim > 3:
+        return (asked[:, None] * known).sum(-1)  # of few edits each; a product of matrices begins too slowly
+    return torch.einsum("qgd,egd->qeg", asked, known)
+
+
+def _token_cosines(asked: Tensor, known: Tensor) -> Tensor:
     """(queries, edits, known tokens, asked tokens)."""
-    return torch.einsum(f"qtd,{_own(known, 3)}epd->qept", asked, known)
+    return torch.einsum("qtd,qepd->qept" if known.ndim > 3 else "qtd,epd->qept", asked, known)
 
 
 def _matched(best: Tensor, there: Tensor) -> Tensor:
     """Mean and worst of each token's best match, (..., tokens), over the tokens that are there."""
     # A token that is not there has cosine 0 with everything; what is less alike than that counts as much.
-    best = best.clamp_min(0)
-    mean = best.sum(-1) / there.sum(-1).clamp_min(1)
-    worst = best.masked_fill(~there, 1).amin(-1) * there.any(-1)
+    best, count = best.clamp_min(0), there.sum(-1)
+    mean = best.sum(-1) / count.clamp_min(1)
+    worst = torch.where(there, best, 1).amin(-1) * (count > 0)
     return torch.stack([mean, worst], -1)
 
 
@@ -135,18 +142,19 @@ def is_there(tokens: Tensor) -> Tensor:
 
 def marked(edits: Features) -> Features:
     """Edits with marks of which of their tokens are there: looked up, where each would be summed several times."""
-    return edits | {_MARK + name: is_there(value) for name, value in edits.items() if name.endswith("_tokens")}
+    unmarked = [name for name in edits if name.endswith("_tokens") and name + _MARK not in edits]
+    return edits | {name + _MARK: is_there(edits[name]) for name in unmarked}
+
+
+def mark(name: str, lengths: Tensor, most: int) -> Features:
+    """The mark of tokens, of which at most ``most``, from how many of them are there, (...)."""
+    return {name + _MARK: torch.arange(most, device=lengths.device) < lengths[..., None]}
 
 
 def there(edits: Features, name: str) -> Tensor:
     """Which of the edits' tokens of that name are not all zeros."""
-    found = edits.get(_MARK + name)
+    found = edits.get(name + _MARK)
     return is_there(edits[name]) if found is None else found
-
-
-def _own(edits: Tensor, dims: int) -> str:
-    """The letter of a leading dimension that edits have if they are a query's own."""
-    return "q" if edits.ndim > dims else ""
 
 
 def spread(values: Tensor, shape: torch.Size) -> Tensor:
