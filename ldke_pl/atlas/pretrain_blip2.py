@@ -1,13 +1,12 @@
-"""Train the BLIP-2-like Atlas MLLM in six stages; how it is made is told in :mod:`~ldke_pl.atlas.blip2`. Ours.
+"""Train the BLIP-2-like Atlas MLLM in five stages; how it is made is told in :mod:`~ldke_pl.atlas.blip2`. Ours.
 
     python -m ldke_pl.atlas.pretrain FOLDER family=blip2
 
-1. ``tower``: the vision encoder, as a classifier of countries and of what is seen.
-2. ``caption``: encoder and Q-Former as a parallel captioner; each query tells a word piece by a head of its own.
-3. ``align``: the projection, through the frozen decoder, on names and what is seen.
-4. ``instruct``: all weights, on pictures and on text.
-5. ``settle``: encoder, Q-Former and projection, as in stage 3, with shown attributes asked as well.
-6. ``sharpen``: stage 5 again.
+1. ``caption``: encoder and Q-Former as a parallel captioner; each query tells a word piece by a head of its own.
+2. ``align``: the projection, through the frozen decoder, on names and what is seen.
+3. ``instruct``: all weights, on pictures and on text.
+4. ``settle``: encoder, Q-Former and projection, as in stage 2, with shown attributes asked as well.
+5. ``sharpen``: stage 4 again.
 
 As in BLIP-2 (arXiv 2301.12597), the Q-Former learns to tell captions without the decoder before a linear map brings its
 outputs to a frozen one. No loss compares them with the decoder's table of embeddings: they are judged by what it makes
@@ -36,13 +35,12 @@ class BlipPlan:
     """How long each stage runs.
 
     Args:
-        tower, caption, align, instruct, settle, sharpen: optimisation steps of the stages.
+        caption, align, instruct, settle, sharpen: optimisation steps of the stages.
         batch: conversations per step.
         pictures: pictures per step of the stages that have no conversations.
     """
 
-    tower: int = 1200
-    caption: int = 4500
+    caption: int = 3000
     align: int = 400
     instruct: int = 300
     settle: int = 450
@@ -55,7 +53,7 @@ class BlipPretraining(Training):
     """The stages of the BLIP-2-like model.
 
     Args:
-        donor: folder of the model whose decoder it starts from.
+        donor: folder of the model whose decoder and vision encoder it starts from.
     """
 
     model: Blip2ForConditionalGeneration
@@ -71,14 +69,10 @@ class BlipPretraining(Training):
         self.model.set_attn_implementation("eager")
 
     def stages(self) -> tuple[Callable[[], None], ...]:
-        return self.tower, self.caption, self.align, self.instruct, self.settle, self.sharpen
-
-    def tower(self) -> None:
-        """Stage 1: the vision encoder as a classifier, on the mean of its tokens and on every token by itself."""
-        self._classify(self.plan.tower, [*self.model.vision_model.parameters()])
+        return self.caption, self.align, self.instruct, self.settle, self.sharpen
 
     def caption(self) -> None:
-        """Stage 2: encoder and Q-Former as a parallel captioner, in which query q tells word piece q by its own head.
+        """Stage 1: encoder and Q-Former as a parallel captioner, in which query q tells word piece q by its own head.
 
         Cross-entropy over cosines gathers what all queries and pictures have of one word piece in one direction.
         """
@@ -94,7 +88,7 @@ class BlipPretraining(Training):
         self._optimise("caption", [*self._sight(), *head.parameters()], self.plan.caption, 1e-3, losses())
 
     def align(self) -> None:
-        """Stage 3: the projection alone, so that what follows a picture is read as if its caption stood there.
+        """Stage 2: the projection alone, so that what follows a picture is read as if its caption stood there.
 
         It begins so small that its outputs have the mean norm of words.
         """
@@ -104,15 +98,15 @@ class BlipPretraining(Training):
         self._optimise("align", [*projection.parameters()], self.plan.align, 2e-3, batches)
 
     def instruct(self) -> None:
-        """Stage 4: all weights, batches with pictures and batches of text in turn."""
+        """Stage 3: all weights, batches with pictures and batches of text in turn."""
         self._together("instruct", self.plan.instruct, 3e-4)
 
     def settle(self) -> None:
-        """Stage 5: stage 3 again for encoder, Q-Former and projection, with shown attributes asked as well."""
+        """Stage 4: stage 2 again for encoder, Q-Former and projection, with shown attributes asked as well."""
         self._settle("settle", self.plan.settle)
 
     def sharpen(self) -> None:
-        """Stage 6: stage 5 again."""
+        """Stage 5: stage 4 again."""
         self._settle("sharpen", self.plan.sharpen)
 
     def _settle(self, stage: str, steps: int) -> None:

@@ -8,7 +8,6 @@ gives its blocks and its patch embedding, for patches of half the side; its abso
 """
 
 from collections.abc import Sequence
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import rotate_half
 from transformers.vision_utils import get_vision_position_ids
 
 from ldke_pl.atlas.tokenizer import CHAT_TEMPLATE
+from ldke_pl.atlas.tower import blocks, normalised
 from ldke_pl.atlas.training import VISION_WIDTH, WIDTH
 from ldke_pl.backbone.load import ATLAS
 from ldke_pl.backbone.processors import without_videos
@@ -38,9 +38,6 @@ CELL = PATCH * MERGE
 KEPT, INNER = (0, 1, 3, 4, 6), 512
 """The donor's layers that are kept, and how many neurons of each: of all choices of five layers, the one that answers
 texts best before any training. The folder then has less than 10 MB."""
-
-DEVIATION = 2.75
-"""Of the donor's patch embeddings, position included, over their elements; the mean of 32 pictures."""
 
 SECTIONS = (0, 0, 8, 0, 8, 8, 8)
 """How M-RoPE deals a head's 32 frequencies, from the fastest: to time, height and width by turns. The column has the
@@ -103,27 +100,17 @@ def transplant(
 def _tower(source: dict[str, Tensor], depth: int) -> dict[str, Tensor]:
     """A CLIP tower's weights under the names of Qwen2-VL's vision encoder, which has neither positions nor a bias."""
     source = {name.removeprefix("vision_model."): value for name, value in source.items()}
-    state = {"patch_embed.proj.weight": _patch_embedding(source)}
     names = {"norm1": "layer_norm1", "norm2": "layer_norm2", "attn.proj": "self_attn.out_proj"}
     names |= {layer: layer for layer in ("mlp.fc1", "mlp.fc2")}
-    for block, kind in product(range(depth), ("weight", "bias")):
-        old, new = f"encoder.layers.{block}", f"blocks.{block}"
-        fused = [source[f"{old}.self_attn.{part}_proj.{kind}"] for part in "qkv"]
-        state[f"{new}.attn.qkv.{kind}"] = torch.cat(fused)
-        state |= {f"{new}.{own}.{kind}": source[f"{old}.{theirs}.{kind}"] for own, theirs in names.items()}
-    return state
+    embedding = {"patch_embed.proj.weight": _patch_embedding(source)}
+    return embedding | blocks(source, depth, names, "blocks", "attn.qkv")
 
 
 def _patch_embedding(source: dict[str, Tensor]) -> Tensor:
-    """(width, 3, FRAMES, PATCH, PATCH): what the tower makes of a patch at twice its size, shared out over the frames.
-
-    The tower normalises patch embeddings before its first block. Their mean is taken away here; their deviation, for
-    which there is no place, is taken to be :data:`DEVIATION`.
-    """
+    """What the tower makes of a patch at twice its size, over the frames, (width, 3, FRAMES, PATCH, PATCH)."""
     kernel = source["embeddings.patch_embedding.weight"]
     enlarged = (PATCH, kernel.shape[-1] // PATCH) * 2
-    kernel = kernel.reshape(*kernel.shape[:2], *enlarged).sum((3, 5))
-    kernel = (kernel - kernel.mean(0)) * (source["pre_layrnorm.weight"] / DEVIATION)[:, None, None, None]
+    kernel = normalised(kernel.reshape(*kernel.shape[:2], *enlarged).sum((3, 5)), source)
     return torch.stack([kernel / FRAMES] * FRAMES, 2)
 
 

@@ -10,7 +10,7 @@ from ldke_pl.backbone import CONNECTOR, Backbone
 from ldke_pl.backbone.prefix import Prefix
 from ldke_pl.backbone.vision import encoded_once
 from ldke_pl.bench.peer_loop import peer_loop
-from ldke_pl.bench.subjects import atlas, atlas_cases, editor_config
+from ldke_pl.bench.subjects import atlas, atlas_cases, editor_config, half_atlas
 from ldke_pl.bench.timing import Result, side_by_side
 from ldke_pl.data import EditRequest
 from ldke_pl.editors import Sites
@@ -30,30 +30,40 @@ def batched() -> Iterator[Result]:
     requests = [case.request for case in atlas_cases()[:64]]
     found: dict[int, list[Edit]] = {}
 
-    def edit(size: int, **settings: int) -> None:
-        found[size] = LDKE(atlas(), editor_config(batch_size=size, **settings), _by_kind(atlas())).edit(requests)
+    def edit(size: int, backbone: Backbone, **settings: int) -> None:
+        found[size] = LDKE(backbone, editor_config(batch_size=size, **settings), _by_kind(backbone)).edit(requests)
 
     atlas().model.double()
-    edit(1, steps=EARLY)
-    edit(64, steps=EARLY)
+    edit(1, atlas(), steps=EARLY)
+    edit(64, atlas(), steps=EARLY)
     atlas().model.float()
     far = max(_distances(found))
     if far > CLOSE:
         raise ModelError(f"Edits of a batch differ by {far:.1e} from single ones.", "report it with the machine's kind")
-    runs = side_by_side(partial(edit, 1), partial(edit, 64))
+    runs = side_by_side(partial(edit, 1, atlas()), partial(edit, 64, atlas()))
     yield Result("64 edits: one by one / in a batch", runs, 3.5)
     same = [d <= CLOSE and a.steps == b.steps for d, a, b in zip(_distances(found), found[1], found[64], strict=True)]
     yield Result("share of the 64 whose deltas are equal when they are done", [sum(same) / len(same)])
+    runs = side_by_side(partial(edit, 1, half_atlas()), partial(edit, 64, half_atlas()))
+    yield Result("64 edits, bfloat16: one by one / in a batch", runs)
 
 
 def against_peer_loop() -> Iterator[Result]:
-    """Edits in one batch, against the loop that published editors have; both stop at the same loss."""
+    """Edits in one batch, against the loop that published editors have; both stop at the same loss.
+
+    Published loops run in single precision. Ours runs in either; bfloat16 pays where the processor multiplies it.
+    """
     requests = [case.request for case in atlas_cases()[:64]]
     config = editor_config(views=1, propagation_weight=0.0, batch_size=64, stop_loss=0.01, steps=60)
-    sites = _by_kind(atlas())
-    ours = LDKE(atlas(), config, sites)
-    runs = side_by_side(lambda: peer_loop(atlas(), requests, sites(requests), config), lambda: ours.edit(requests))
-    yield Result("64 edits: a peer's loop / ours", runs, 8.0)
+    sites = _by_kind(atlas())(requests)
+    for peer, backbone, target in (
+        (atlas(), atlas(), None),
+        (half_atlas(), half_atlas(), None),
+        (atlas(), half_atlas(), 8),
+    ):
+        ours = LDKE(backbone, config, _by_kind(backbone))
+        runs = side_by_side(partial(peer_loop, peer, requests, sites, config), partial(ours.edit, requests))
+        yield Result(f"64 edits: a peer's loop, {_dtype(peer)} / ours, {_dtype(backbone)}", runs, target)
 
 
 def prefix() -> Iterator[Result]:
@@ -71,6 +81,10 @@ def prefix() -> Iterator[Result]:
 
         runs = side_by_side(partial(step, whole), partial(step, reusing))
     yield Result("a step at the middle site: whole / above it", runs, 1.4)
+
+
+def _dtype(backbone: Backbone) -> str:
+    return str(next(backbone.model.parameters()).dtype).removeprefix("torch.")
 
 
 def _by_kind(backbone: Backbone) -> Sites:

@@ -3,15 +3,19 @@
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from torch.nn import functional as F
 from transformers import LlavaForConditionalGeneration
 
 from ldke_pl.atlas.blip2 import QUERIES, build_processor, build_tokenizer, transplant
 from ldke_pl.atlas.pretrain_blip2 import BlipPlan, BlipPretraining
+from ldke_pl.atlas.render import render
 from ldke_pl.atlas.training import padded
+from ldke_pl.atlas.world import BACKGROUNDS, World
 from ldke_pl.backbone import load_backbone
 from ldke_pl.backbone.forward import greedy_answers
 from ldke_pl.backbone.load import ATLAS
@@ -22,7 +26,6 @@ STAGES = [f.name for f in fields(BlipPlan) if f.name not in ("batch", "pictures"
 TINY = BlipPlan(**dict.fromkeys(STAGES, 1), batch=2, pictures=2)
 ENCODER, QFORMER, PROJECTION, DECODER = PARTS = "vision_model.", "q", "language_projection.", "language_model."
 CHANGED = {
-    "tower": (ENCODER,),
     "caption": (ENCODER, QFORMER),
     "align": (PROJECTION,),
     "instruct": PARTS,
@@ -48,6 +51,19 @@ def test_decoder_answers_texts_as_the_donor_does() -> None:
         own, theirs = model.language_model(input_ids=ids).logits, donor(input_ids=ids).logits
     assert torch.allclose(own, theirs, rtol=0, atol=1e-4)
     assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
+
+
+def test_encoder_sees_as_the_donors_does() -> None:
+    """But for the norm before the first block, for which an average stands."""
+    donor = LlavaForConditionalGeneration.from_pretrained(ATLAS, dtype=torch.float32).eval()
+    generator = np.random.default_rng(0)
+    drawn = [render(country.emblem, BACKGROUNDS[0], generator) for country in World().countries[:8]]
+    pixels = build_processor(build_tokenizer()).image_processor(drawn, return_tensors="pt")["pixel_values"]
+    with torch.no_grad():
+        wanted = donor.model.vision_tower(pixels).last_hidden_state
+        found = transplant(donor).eval().vision_model(pixels).last_hidden_state
+    wanted = F.layer_norm(wanted, wanted.shape[-1:])  # as this encoder ends with
+    assert F.cosine_similarity(found, wanted, dim=-1).mean() > 0.98
 
 
 def test_pictures_and_their_tokens_are_those_of_the_processor(training: BlipPretraining) -> None:

@@ -15,7 +15,6 @@ from ldke_pl.atlas.card import TARGETS
 from ldke_pl.atlas.pretrain_qwen2_vl import SIZES, QwenPlan, QwenPretraining
 from ldke_pl.atlas.qwen2_vl import (
     CELL,
-    DEVIATION,
     INNER,
     KEPT,
     MARKS,
@@ -28,6 +27,7 @@ from ldke_pl.atlas.qwen2_vl import (
     transplant,
 )
 from ldke_pl.atlas.render import render
+from ldke_pl.atlas.tower import DEVIATION
 from ldke_pl.atlas.world import World
 from ldke_pl.backbone import load_backbone
 from ldke_pl.backbone.forward import greedy_answers
