@@ -33,16 +33,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
+from ldke_pl.atlas.corpus import seen_on
 from ldke_pl.atlas.pretrain_blip2 import BlipPretraining
 from ldke_pl.atlas.pretrain_qwen2_vl import QwenPretraining
 from ldke_pl.atlas.render import SIZE
 from ldke_pl.atlas.tokenizer import PATCH, build_processor, build_tokenizer
 from ldke_pl.atlas.training import VISION_WIDTH, WIDTH, Item, Shown, Training, padded
-from ldke_pl.atlas.world import World
+from ldke_pl.atlas.world import BACKGROUNDS, CHARGES, COLOURS, PATTERNS, SEEN, World
 from ldke_pl.cli import run_module
 from ldke_pl.errors import ConfigError
 
 IMAGE_TOKENS = (SIZE // PATCH) ** 2
+CHOICES = dict(zip(SEEN, (CHARGES, COLOURS, PATTERNS, BACKGROUNDS), strict=True))
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,16 @@ class Pretraining(Training):
 
     def tower(self) -> None:
         """Stage 2: the tower as a classifier, on the mean of its patches and on every patch by itself."""
-        self._classify(self.plan.tower, [*self.model.model.vision_tower.parameters()])
+        sizes = [len(self.world.countries), *(len(c) for c in CHOICES.values())]
+        heads = nn.ModuleList(nn.Linear(VISION_WIDTH, n) for n in sizes)
+
+        def losses() -> Iterable[Tensor]:
+            while True:
+                shown = self._draw()
+                yield _classification_loss(heads, self._patches(shown).float(), _labels(shown))
+
+        weights = [*self.model.model.vision_tower.parameters(), *heads.parameters()]
+        self._optimise("tower", weights, self.plan.tower, 1.5e-3, losses())
 
     def caption(self) -> None:
         """Stage 3: the tower as a parallel captioner, in which patch p tells word piece p of what is shown."""
@@ -184,6 +195,23 @@ def write_model(model: LlavaForConditionalGeneration, tokenizer: object, folder:
     half.load_state_dict(model.state_dict())
     half.half().save_pretrained(folder)
     build_processor(tokenizer).save_pretrained(folder)  # type: ignore[arg-type]
+
+
+def _labels(shown: Shown) -> list[Tensor]:
+    seen = [seen_on(country, background) for country, background in shown]
+    rows = [[country.index for country, _ in shown]]
+    rows += [[CHOICES[relation].index(s[relation]) for s in seen] for relation in SEEN]
+    return [torch.tensor(row) for row in rows]
+
+
+def _classification_loss(heads: nn.ModuleList, patches: Tensor, labels: list[Tensor]) -> Tensor:
+    """Cross-entropy of the mean patch and, weighted 0.3, of every patch: (n, patches, width) features."""
+    loss = patches.new_zeros(())
+    for head, label in zip(heads, labels, strict=True):
+        loss = loss + F.cross_entropy(head(patches.mean(1)), label)
+        each = head(patches).flatten(0, 1)
+        loss = loss + 0.3 * F.cross_entropy(each, label.repeat_interleave(patches.shape[1]))
+    return loss
 
 
 FAMILIES: dict[str, Callable[[Path], Training]] = {

@@ -1,4 +1,4 @@
-"""What the training of every Atlas MLLM shares: stages with checkpoints, batches, and the tasks of a tower. Ours."""
+"""What the training of every Atlas MLLM shares: stages with checkpoints, batches, and what a picture tells. Ours."""
 
 import logging
 import random
@@ -19,12 +19,11 @@ from transformers import PreTrainedTokenizerFast
 
 from ldke_pl.atlas.corpus import Conversation, Corpus, seen_on
 from ldke_pl.atlas.render import HELD_OUT, USUAL, render
-from ldke_pl.atlas.world import BACKGROUNDS, CHARGES, COLOURS, PATTERNS, SEEN, Country, World
+from ldke_pl.atlas.world import BACKGROUNDS, Country, World
 
 log = logging.getLogger(__name__)
 
 WIDTH, VISION_WIDTH = 256, 128
-CHOICES = dict(zip(SEEN, (CHARGES, COLOURS, PATTERNS, BACKGROUNDS), strict=True))
 IGNORE = -100
 
 Shown = list[tuple[Country, str]]
@@ -127,18 +126,6 @@ class Training:
         partial = path.with_suffix(".partial")
         save_file(state, partial)
         partial.rename(path)
-
-    def _classify(self, steps: int, chosen: list[nn.Parameter]) -> None:
-        """The tower as a classifier, on the mean of its patches and on every patch by itself."""
-        sizes = [len(self.world.countries), *(len(c) for c in CHOICES.values())]
-        heads = nn.ModuleList(nn.Linear(VISION_WIDTH, n) for n in sizes)
-
-        def losses() -> Iterable[Tensor]:
-            while True:
-                shown = self._draw()
-                yield _classification_loss(heads, self._patches(shown).float(), _labels(shown))
-
-        self._optimise("tower", [*chosen, *heads.parameters()], steps, 1.5e-3, losses())
 
     def _tell(self, stage: str, steps: int, lr: float) -> None:
 
@@ -249,20 +236,3 @@ def padded(items: list[Item]) -> tuple[Tensor, Tensor, Shown]:
 def _has_bfloat16() -> bool:
     """Whether this processor computes in bfloat16; where it does not, emulation takes thirty times as long as fp32."""
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-def _labels(shown: Shown) -> list[Tensor]:
-    seen = [seen_on(country, background) for country, background in shown]
-    rows = [[country.index for country, _ in shown]]
-    rows += [[CHOICES[relation].index(s[relation]) for s in seen] for relation in SEEN]
-    return [torch.tensor(row) for row in rows]
-
-
-def _classification_loss(heads: nn.ModuleList, patches: Tensor, labels: list[Tensor]) -> Tensor:
-    """Cross-entropy of the mean patch and, weighted 0.3, of every patch: (n, patches, width) features."""
-    loss = patches.new_zeros(())
-    for head, label in zip(heads, labels, strict=True):
-        loss = loss + F.cross_entropy(head(patches.mean(1)), label)
-        each = head(patches).flatten(0, 1)
-        loss = loss + 0.3 * F.cross_entropy(each, label.repeat_interleave(patches.shape[1]))
-    return loss
