@@ -2,19 +2,22 @@
 
 The states which go into the lowest written layer are the same in every optimisation step: from the second pass on, the
 layers below are passed over and that layer gets what it got in the first. What the layers above compute can be thrown
-away and computed again in the backward pass, where memory is short.
+away and computed again in the backward pass, where memory is short; and it can be compiled.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
+import torch
+import torch._dynamo.exc
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ldke_pl.backbone.hooks import captured, replaced
 from ldke_pl.backbone.load import Backbone
+from ldke_pl.errors import ModelError
 
 
 class Prefix:
@@ -76,6 +79,32 @@ def recomputed(layers: Iterable[nn.Module]) -> Iterator[None]:
             again = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
             stack.enter_context(replaced(layer, again))
         yield
+
+
+@contextmanager
+def compiled(layers: Iterable[nn.Module]) -> Iterator[None]:
+    """Run ``layers`` as ``torch.compile`` makes them: compiled once for all layers of a class and all sizes of batches.
+
+    Hooks inside these layers would be compiled too, and be called no more: there must be none.
+
+    Raises:
+        ModelError: a layer cannot be compiled here.
+    """
+    with ExitStack() as stack:
+        for layer in layers:
+            stack.enter_context(replaced(layer, partial(_compiled(type(layer)), layer)))  # type: ignore[arg-type]
+        try:
+            yield
+        except torch._dynamo.exc.BackendCompilerFailed as fault:
+            raise ModelError(
+                f"The model's layers cannot be compiled: {str(fault).splitlines()[0]}",
+                "install a C++ compiler (g++), or leave editor.NAME.compile out",
+            ) from fault
+
+
+@cache
+def _compiled(kind: type[nn.Module]) -> Callable[..., Any]:
+    return torch.compile(kind.forward, dynamic=True)
 
 
 def _answering(output: Tensor | None) -> Callable[..., Any]:

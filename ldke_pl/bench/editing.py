@@ -46,6 +46,8 @@ def batched() -> Iterator[Result]:
     yield Result("share of the 64 whose deltas are equal when they are done", [sum(same) / len(same)])
     runs = side_by_side(partial(edit, 1, half_atlas()), partial(edit, 64, half_atlas()))
     yield Result("64 edits, bfloat16: one by one / in a batch", runs)
+    runs = side_by_side(partial(edit, 64, half_atlas()), partial(edit, 64, half_atlas(), compile=True))
+    yield Result("64 edits in a batch, bfloat16: as it is / compiled", runs)
 
 
 def against_peer_loop() -> Iterator[Result]:

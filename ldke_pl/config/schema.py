@@ -93,6 +93,7 @@ class EditorConfig:
         help="compute activations again in the backward pass: far less memory, half as long again; null: where the "
         "model has over a billion parameters",
     )
+    compile: bool = field(False, help="torch.compile the layers that no edit is written to: pays for many edits")
     eps: float = field(1e-8, help="epsilon of Adam", gt=0)
     propagation_weight: float = field(0.0, help="weight of mention distillation in the loss", ge=0)
     propagation_groups: list[str] = field(["entity"], help="groups of edits whose target says what the picture shows")

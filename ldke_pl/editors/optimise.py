@@ -16,7 +16,7 @@ from torch import Tensor
 from ldke_pl.backbone import CONNECTOR, Backbone
 from ldke_pl.backbone.forward import answer_logits
 from ldke_pl.backbone.hooks import captured
-from ldke_pl.backbone.prefix import Prefix, lowest_layer, recomputed, written_layers
+from ldke_pl.backbone.prefix import Prefix, compiled, lowest_layer, recomputed, written_layers
 from ldke_pl.backbone.prompts import IGNORE, prompt_ends
 from ldke_pl.backbone.sites import Slot
 from ldke_pl.backbone.vision import encoded_once
@@ -161,9 +161,10 @@ class Batch:
         names = [p.deltas.keys() for p in problems]
         lowest = lowest_layer(backbone, names)
         self.prefix = Prefix(backbone, lowest, watched=bool(self.distance.watched()))
-        plain = {*range(lowest, len(backbone.layers))} - written_layers(backbone, names)
+        unwritten = {*range(lowest, len(backbone.layers))} - written_layers(backbone, names)
+        plain = [backbone.layers[i] for i in unwritten]
         again = backbone.large if config.checkpointing is None else config.checkpointing
-        self.recomputed = [backbone.layers[i] for i in plain] if again else []
+        self.recomputed, self.compiled = plain if again else [], plain if config.compile else []
 
     def losses(self, term: Callable[[Problem], Tensor] | None = None) -> list[Tensor]:
         """The objective of each edit: the mean over its views, and ``term``."""
@@ -171,7 +172,7 @@ class Batch:
         watched = captured(self.distance.watched(), keep_graph=True)
         images, sizes = self.pictures.numbered(self.rows), self.pictures.sizes
         written = applied(self.backbone, deltas, self.rows, images, sizes, self.ends)
-        with written, self.prefix.reused(), recomputed(self.recomputed), watched as states:
+        with written, self.prefix.reused(), compiled(self.compiled), recomputed(self.recomputed), watched as states:
             per_row = answer_logits(self.backbone, self.batch, self.labels).loss_per_row()
         per_row = per_row + self.weight * self.distance.per_row(states)
         rows = self.rows.to(per_row.device)

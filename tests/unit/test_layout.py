@@ -34,6 +34,7 @@ ORDER = (
         "atlas.pretrain_blip2",
         "atlas.pretrain_qwen2_vl",
         "atlas.qwen2_vl",
+        "atlas.tower",
         "atlas.training",
         "atlas.corpus",
         "atlas.tokenizer",

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from PIL import Image
@@ -21,6 +22,7 @@ from ldke_pl.backbone import CONNECTOR, Backbone, load_backbone, sites
 from ldke_pl.backbone import __main__ as backbone_command
 from ldke_pl.backbone.grammar import learn_grammar
 from ldke_pl.backbone.pictures import _shared_out, shares
+from ldke_pl.backbone.prefix import compiled
 from ldke_pl.config import EditorConfig, LocalizerConfig, ModelConfig
 from ldke_pl.conformance import Subject, checks
 from ldke_pl.data import EditRequest, Question
@@ -55,6 +57,22 @@ def at(site: str) -> Any:
 @produces("The model <name> cannot be loaded: <reason>")
 def no_model(tools: Tools) -> str:
     return raised(lambda: load_backbone(ModelConfig(name=str(tools.folder / "nowhere"))))
+
+
+@produces("The model's layers cannot be compiled: <reason>")
+def no_compiler(tools: Tools) -> str:
+    def failing(*_: Any) -> Any:
+        raise RuntimeError("No working C++ compiler found")
+
+    layer = nn.Linear(2, 2)
+    compiler = partial(torch.compile, backend=failing)
+    with patch.object(torch, "compile", compiler):
+        return raised(lambda: _run_compiled(layer))
+
+
+def _run_compiled(layer: nn.Module) -> None:
+    with compiled([layer]):
+        layer(torch.zeros(1, 2))
 
 
 @produces("The model <name> lacks <n> of its weights, the first of them <name>.")
