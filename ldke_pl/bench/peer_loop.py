@@ -13,7 +13,7 @@ from torch import Tensor
 from ldke_pl.backbone import Backbone
 from ldke_pl.config import EditorConfig
 from ldke_pl.data import EditRequest
-from ldke_pl.editors.optimise import begun
+from ldke_pl.editors.optimise import adam, begun
 from ldke_pl.edits import applied
 
 
@@ -27,7 +27,7 @@ def peer_loop(
 def _edit(backbone: Backbone, request: EditRequest, sites: tuple[str, ...], config: EditorConfig) -> float:
     with torch.enable_grad():
         problem = begun(backbone, request, sites, config, 0, False)
-        optimiser = torch.optim.Adam(problem.parameters(), lr=config.lr, eps=config.eps)
+        optimiser = adam(problem.parameters(), config)
         batch, labels = backbone.prompts.encode_answers(problem.questions, [request.target])
         batch, labels = batch.to(backbone.device), labels.to(backbone.device)
         row = torch.zeros(1, dtype=torch.long)

@@ -6,7 +6,7 @@ sum of theirs, so no gradient crosses from one edit to another.
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,7 +92,7 @@ def optimise(
         if config.propagation_weight:
             _teach(backbone, [p for p, s in zip(problems, sites, strict=True) if _propagates(p.request, s, config)])
         parameters = [t for problem in problems for t in problem.parameters()]
-        optimiser = torch.optim.Adam(parameters, lr=config.lr, eps=config.eps)
+        optimiser = adam(parameters, config)
         batch = Batch(backbone, problems, config)
         term = extra(problems) if extra else None
         for _ in range(config.steps):
@@ -111,6 +111,11 @@ def optimise(
             objective.backward()  # type: ignore[no-untyped-call]
             step(optimiser, batch.problems)
     return problems
+
+
+def adam(parameters: Iterable[Tensor], config: EditorConfig) -> torch.optim.Adam:
+    """The optimiser of what edits are made of."""
+    return torch.optim.Adam(parameters, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps)
 
 
 def step(optimiser: torch.optim.Optimizer, problems: Sequence[Problem]) -> None:

@@ -9,7 +9,7 @@ from ldke_pl.backbone import Backbone
 from ldke_pl.backbone.vision import encoded_once
 from ldke_pl.config import EditorConfig
 from ldke_pl.data import EditRequest
-from ldke_pl.editors.optimise import Batch, Extra, Problem, Where, begun, record, step
+from ldke_pl.editors.optimise import Batch, Extra, Problem, Where, adam, begun, record, step
 from ldke_pl.edits import Delta
 
 
@@ -31,7 +31,7 @@ def optimise_shared(
     # No site, no delta of its own: all carry the same one.
     others = [begun(backbone, r, (), config, seed, full_rank) for r in requests[1:]]
     problems = [shared, *(replace(other, deltas=shared.deltas) for other in others)]
-    optimiser = torch.optim.Adam(shared.parameters(), lr=config.lr, eps=config.eps)
+    optimiser = adam(shared.parameters(), config)
     size = config.batch_size
     with torch.inference_mode(False), torch.enable_grad(), encoded_once(backbone.model):
         batches = [Batch(backbone, problems[i : i + size], config) for i in range(0, len(problems), size)]
@@ -67,7 +67,7 @@ def optimise_in_sequence(
     shared = begun(backbone, requests[0], where, config, seed, full_rank)
     for request in requests:
         problem = replace(begun(backbone, request, (), config, seed, full_rank), deltas=shared.deltas)
-        optimiser = torch.optim.Adam(shared.parameters(), lr=config.lr, eps=config.eps)
+        optimiser = adam(shared.parameters(), config)
         with torch.inference_mode(False), torch.enable_grad(), encoded_once(backbone.model):
             batch = Batch(backbone, [problem], config)
             for _ in range(config.steps):
@@ -103,7 +103,7 @@ def optimise_together(
         EditError: a request is unusable, or a loss is not a number.
     """
     problems = [replace(begun(backbone, r, (), config, seed, full_rank=True), deltas=deltas) for r in requests]
-    optimiser = torch.optim.Adam(problems[0].parameters(), lr=config.lr, eps=config.eps)
+    optimiser = adam(problems[0].parameters(), config)
     with torch.inference_mode(False), torch.enable_grad(), encoded_once(backbone.model):
         batch = Batch(backbone, problems, config)
         term = extra(problems) if extra else None

@@ -93,6 +93,14 @@ def test_edits_stop_one_by_one(backbone: Backbone, config: EditorConfig) -> None
     assert all(p.done for p in problems if p.steps < max(steps))
 
 
+def test_how_long_adam_remembers_is_set(backbone: Backbone, config: EditorConfig) -> None:
+    """It makes no difference to the first step."""
+    forgetful = replace(config, beta1=0.5, beta2=0.9)
+    for steps, alike in ((1, True), (3, False)):
+        one, other = (LDKE(backbone, replace(c, steps=steps), low).edit(TEXTS[:1])[0] for c in (config, forgetful))
+        assert same(one, other) == alike
+
+
 def test_seeds_matter_and_are_reproducible(backbone: Backbone, config: EditorConfig) -> None:
     editor = LDKE(backbone, replace(config, steps=2), low)
     (one,), (again,), (other,) = (editor.edit(TEXTS[:1], seed=seed) for seed in (3, 3, 4))
