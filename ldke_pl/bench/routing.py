@@ -52,7 +52,7 @@ def decision() -> Iterator[Result]:
         target = 2.0 if size == 100_000 else None
         yield Result(f"a decision among {size} edits, ms", taken[size], target, at_most=True)
         rounds = [seconds(partial(_all, index, asked)) for _ in range(RUNS)]
-        yield Result("the same, question after question", [1000 * t / len(asked) for t in rounds])
+        yield Result(f"a decision among {size} edits, one after another, ms", [1000 * t / len(asked) for t in rounds])
     growth = [b / a for a, b in zip(taken[100_000], taken[200_000], strict=True)]
     yield Result("a decision among 200000 edits / among 100000", growth, 2.0, at_most=True)
 
