@@ -85,7 +85,7 @@ def recomputed(layers: Iterable[nn.Module]) -> Iterator[None]:
 def compiled(layers: Iterable[nn.Module]) -> Iterator[None]:
     """Run ``layers`` as ``torch.compile`` makes them: compiled once for all layers of a class and all sizes of batches.
 
-    Hooks inside these layers would be compiled too, and be called no more: there must be none.
+    There must be no hooks inside these layers: they may come and go, what is compiled stays.
 
     Raises:
         ModelError: a layer cannot be compiled here.
