@@ -59,7 +59,7 @@ def against_peer_loop() -> Iterator[Result]:
     config = editor_config(views=1, propagation_weight=0.0, batch_size=64, stop_loss=0.01, steps=60)
     sites = _by_kind(atlas())(requests)
     for peer, backbone, target in (
-        (atlas(), atlas(), None),
+        (atlas(), atlas(), 8),
         (half_atlas(), half_atlas(), None),
         (atlas(), half_atlas(), 8),
     ):
