@@ -94,10 +94,12 @@ class EditorConfig:
         "model has over a billion parameters",
     )
     compile: bool = field(False, help="torch.compile the layers that no edit is written to: pays for many edits")
-    beta1: float = field(0.9, help="how much of Adam's mean gradient stays from step to step", ge=0, le=0.9999)
-    beta2: float = field(0.999, help="the same of its mean square", ge=0, le=0.9999)
     eps: float = field(1e-8, help="epsilon of Adam", gt=0)
     propagation_weight: float = field(0.0, help="weight of mention distillation in the loss", ge=0)
+    propagation_beta1: float = field(
+        0.9, help="how much of Adam's mean gradient stays from step to step of an edit that propagates", ge=0, le=0.9999
+    )
+    propagation_beta2: float = field(0.999, help="the same of its mean square", ge=0, le=0.9999)
     propagation_groups: list[str] = field(["entity"], help="groups of edits whose target says what the picture shows")
     norm_weight: float = field(0.0, help="weight of the deltas' squared norm in the loss", ge=0)
     routing: str = field(

@@ -8,6 +8,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -91,8 +92,8 @@ def optimise(
         problems = [begun(backbone, r, s, config, seed, full_rank) for r, s in zip(requests, sites, strict=True)]
         if config.propagation_weight:
             _teach(backbone, [p for p, s in zip(problems, sites, strict=True) if _propagates(p.request, s, config)])
-        parameters = [t for problem in problems for t in problem.parameters()]
-        optimiser = adam(parameters, config)
+        taught = [t for p in problems if p.teacher for t in p.parameters()]
+        optimiser = adam((t for p in problems if not p.teacher for t in p.parameters()), config, taught)
         batch = Batch(backbone, problems, config)
         term = extra(problems) if extra else None
         for _ in range(config.steps):
@@ -113,9 +114,15 @@ def optimise(
     return problems
 
 
-def adam(parameters: Iterable[Tensor], config: EditorConfig) -> torch.optim.Adam:
-    """The optimiser of what edits are made of."""
-    return torch.optim.Adam(parameters, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps)
+def adam(parameters: Iterable[Tensor], config: EditorConfig, taught: Iterable[Tensor] = ()) -> torch.optim.Adam:
+    """The optimiser of what edits are made of.
+
+    Args:
+        taught: the same of edits that have a teacher, for which it may forget sooner.
+    """
+    betas = config.propagation_beta1, config.propagation_beta2
+    groups: list[dict[str, Any]] = [{"params": [*parameters]}, {"params": [*taught], "betas": betas}]
+    return torch.optim.Adam([g for g in groups if g["params"]], lr=config.lr, eps=config.eps)
 
 
 def step(optimiser: torch.optim.Optimizer, problems: Sequence[Problem]) -> None:

@@ -93,12 +93,15 @@ def test_edits_stop_one_by_one(backbone: Backbone, config: EditorConfig) -> None
     assert all(p.done for p in problems if p.steps < max(steps))
 
 
-def test_how_long_adam_remembers_is_set(backbone: Backbone, config: EditorConfig) -> None:
-    """It makes no difference to the first step."""
-    forgetful = replace(config, beta1=0.5, beta2=0.9)
+def test_adam_forgets_sooner_for_edits_that_propagate(
+    backbone: Backbone, config: EditorConfig, mixed: list[EditRequest]
+) -> None:
+    """It makes no difference to the first step, and none to other edits."""
+    plain = replace(config, propagation_beta1=0.9, propagation_beta2=0.999)
+    forgetful = replace(config, propagation_beta1=0.5, propagation_beta2=0.9)
     for steps, alike in ((1, True), (3, False)):
-        one, other = (LDKE(backbone, replace(c, steps=steps), low).edit(TEXTS[:1])[0] for c in (config, forgetful))
-        assert same(one, other) == alike
+        ones, others = (LDKE(backbone, replace(c, steps=steps), by_kind).edit(mixed) for c in (plain, forgetful))
+        assert [same(a, b) for a, b in zip(ones, others, strict=True)] == [alike, True, True]
 
 
 def test_seeds_matter_and_are_reproducible(backbone: Backbone, config: EditorConfig) -> None:
