@@ -110,6 +110,9 @@ class EditorConfig:
     radius: float = field(1.0, help="radius of a new key's ball (GRACE), Euclidean distance of activations", gt=0)
     balance: float = field(0.97, help="weight of the near example against the far one in a radius", ge=0, le=1)
     statements: list[str] = field([], help="how a fact is told in words: KEYWORD in the question, colon, sentence")
+    demonstrations: int = field(
+        0, help="other facts, with questions and answers, that are shown before one (IKE)", ge=0
+    )
     density: float = field(0.2, help="share of a side memory's weights that edits may change (WISE)", gt=0, le=1)
     shards: int = field(2, help="side memories that edits in force together are spread over and merged from", ge=1)
     shard_batch: int = field(1, help="edits written to a side memory at once, one such batch after another", ge=1)
@@ -117,7 +120,7 @@ class EditorConfig:
     act_beta: float = field(1.0, help="least activation of an edit's own question, in the same unit", ge=0)
     act_gamma: float = field(0.5, help="least distance between the two, in the same unit", ge=0)
     act_ratio: float = field(0.88, help="share of the edits' least activation that opens a side memory's gate", gt=0)
-    weights: str | None = field(None, help="folder of what the method was trained to; null: the one kept for the model")
+    weights: str | None = field(None, help="folder of what train.py editor=NAME made; null: the one kept for the model")
     train_steps: int = field(300, help="optimiser steps of train.py editor=NAME", ge=1)
     train_lr: float = field(1e-3, help="learning rate of train.py editor=NAME", gt=0)
     train_batch: int = field(8, help="edits per step of train.py editor=NAME", ge=1)

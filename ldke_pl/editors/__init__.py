@@ -1,6 +1,7 @@
 """Editing methods, one file each, behind one Protocol: from requests to edits, the base weights untouched."""
 
 from ldke_pl.editors.base import (
+    DemonstratedEditor,
     Editor,
     GatedEditor,
     JointEditor,
@@ -10,4 +11,13 @@ from ldke_pl.editors.base import (
     build_editor,
 )
 
-__all__ = ["Editor", "GatedEditor", "JointEditor", "SequentialEditor", "Sites", "TrainedEditor", "build_editor"]
+__all__ = [
+    "DemonstratedEditor",
+    "Editor",
+    "GatedEditor",
+    "JointEditor",
+    "SequentialEditor",
+    "Sites",
+    "TrainedEditor",
+    "build_editor",
+]

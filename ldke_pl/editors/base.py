@@ -1,6 +1,7 @@
 """What every editing method is: requests in, edits out."""
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -79,6 +80,21 @@ class TrainedEditor(Editor, Protocol):
 
     def training_loss(self, cases: Sequence[EditCase], generator: torch.Generator) -> Tensor:
         """The loss of a batch of training cases, whose probes say what is right; draws from ``generator``."""
+
+
+@runtime_checkable
+class DemonstratedEditor(Editor, Protocol):
+    """A method that shows the model other edits, which ``train.py editor=NAME`` collects."""
+
+    def collect(self, cases: Sequence[EditCase], folder: Path) -> int:
+        """Write what may be shown of training cases to a folder, and say how many demonstrations that is."""
+
+    def show(self, folder: Path | None) -> None:
+        """From now on, show what such a folder has, if the settings want any.
+
+        Raises:
+            ArtefactError: there is none, or it cannot be read.
+        """
 
 
 def build_editor(backbone: Backbone, config: EditorConfig, sites: Sites) -> Editor:

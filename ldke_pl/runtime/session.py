@@ -12,7 +12,7 @@ from ldke_pl.backbone import Backbone, load_backbone
 from ldke_pl.backbone.load import ATLAS_FOLDER, ATLAS_ROUTER
 from ldke_pl.config import EditConfig, EditorConfig, LocalizerConfig
 from ldke_pl.data import EditCase, EditRequest, Question
-from ldke_pl.editors import Editor, GatedEditor, Sites, TrainedEditor, build_editor
+from ldke_pl.editors import DemonstratedEditor, Editor, GatedEditor, Sites, TrainedEditor, build_editor
 from ldke_pl.editors.store import load_trained
 from ldke_pl.errors import ConfigError, EditError, LDKEError
 from ldke_pl.localize import Calibration, build_localizer
@@ -195,7 +195,10 @@ def prepared_editor(session: Session, name: str, settings: EditorConfig, sites: 
     editor = build_editor(session.backbone, settings, sites)
     if settings.routing == "own" and not isinstance(editor, GatedEditor):
         raise ConfigError(f"{settings.cls} has no gate of its own.", f"set editor.{name}.routing=shared, or none")
+    kept = ATLAS_FOLDER / "editors" / name if session.config.model.name == "atlas" else None
+    learned = Path(settings.weights) if settings.weights else kept
     if isinstance(editor, TrainedEditor):
-        kept = ATLAS_FOLDER / "editors" / name if session.config.model.name == "atlas" else None
-        load_trained(editor, settings.cls, session.backbone, Path(settings.weights) if settings.weights else kept)
+        load_trained(editor, settings.cls, session.backbone, learned)
+    if isinstance(editor, DemonstratedEditor):
+        editor.show(learned)
     return editor

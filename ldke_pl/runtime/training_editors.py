@@ -1,4 +1,4 @@
-"""What ``train.py editor=NAME`` does for a method with parameters of its own: fit them on other edits, save them."""
+"""What ``train.py editor=NAME`` does: fit a method's own parameters on other edits, or collect what it shows."""
 
 import time
 
@@ -7,7 +7,7 @@ from rich.console import Console
 
 from ldke_pl.backbone import Backbone, load_backbone
 from ldke_pl.config import EditorConfig, LocalizerConfig, TrainConfig
-from ldke_pl.editors import Editor, TrainedEditor, build_editor
+from ldke_pl.editors import DemonstratedEditor, Editor, TrainedEditor, build_editor
 from ldke_pl.editors.store import save_trained
 from ldke_pl.errors import ConfigError
 from ldke_pl.localize import Calibration
@@ -21,14 +21,18 @@ from ldke_pl.runtime.trainer import build_trainer
 
 
 def run_train_editors(config: TrainConfig) -> None:
-    """Fit every method that ``config.editor`` names on the training split, and write each to ``<run>/NAME``."""
+    """Write to ``<run>/NAME`` what every method that ``config.editor`` names learns from the training split."""
     folder, _lock = open_run(config, "train")
     console = Console()
-    device = build_trainer(config.trainer, folder, logger=False).strategy.root_device
-    backbone = load_backbone(config.model, device)
-    editors = {name: _trained(backbone, name, settings) for name, settings in config.editor.items()}
+    first = build_trainer(config.trainer, folder, logger=False)
+    backbone = load_backbone(config.model, first.strategy.root_device)
+    editors = {name: _learning(backbone, name, settings) for name, settings in config.editor.items()}
     cases = without_relations(load_cases(config.data), set(config.router.held_out_relations))
     for name, editor in editors.items():
+        if not isinstance(editor, TrainedEditor):
+            if first.is_global_zero:
+                console.print(f"{name}: {editor.collect(cases, folder / name)} demonstrations in {folder / name}")
+            continue
         start, settings, seed = time.perf_counter(), config.editor[name], config.run.seeds[0]
         L.seed_everything(seed, verbose=False)
         trainer = build_trainer(
@@ -44,14 +48,14 @@ def run_train_editors(config: TrainConfig) -> None:
 
 
 def needs_training(config: TrainConfig) -> bool:
-    """Whether a method is named that has parameters of its own; what others share is the router."""
+    """Whether a method is named that learns something of its own; what others share is the router."""
     return any(settings.routing != "shared" for settings in config.editor.values())
 
 
-def _trained(backbone: Backbone, name: str, settings: EditorConfig) -> TrainedEditor:
+def _learning(backbone: Backbone, name: str, settings: EditorConfig) -> TrainedEditor | DemonstratedEditor:
     sites = choose_sites(backbone, settings, LocalizerConfig(), Calibration(), seed=0)
     editor: Editor = build_editor(backbone, settings, sites)
-    if not isinstance(editor, TrainedEditor):
+    if not isinstance(editor, TrainedEditor | DemonstratedEditor):
         hint = "name methods that have, such as editor=mend; without editor= the router is trained"
         raise ConfigError(f"{name} has nothing to train.", hint)
     return editor

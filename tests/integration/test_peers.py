@@ -17,6 +17,7 @@ from ldke_pl.router.features import Features
 
 METHODS = sorted(path.stem for path in (CONF_DIR / "editor").glob("*.yaml"))
 TRAINED = ("liveedit", "mend", "mscke", "serac")
+LEARNING = (*TRAINED, "ike")
 
 SHARING = ("ike_routed", "ldke", "name_overwrite")
 """Methods whose edits the run's router finds, in an index that others' edits may fill."""
@@ -32,11 +33,11 @@ def small(model_folder: Path, data_root: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def trained(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
-    """What ``train.py`` left of the methods that have something to train."""
+    """What ``train.py`` left of the methods that learn from other edits."""
     folder = tmp_path_factory.mktemp("trained")
     settings = [f"editor.{name}.{key}={FAST[key]}" for name in TRAINED for key in ("train_steps", "train_batch")]
     mine = [a for a in small if a != "router=radius"]
-    outcome = call_command("train", [*mine, f"editor=[{','.join(TRAINED)}]", *settings, f"run.dir={folder}"])
+    outcome = call_command("train", [*mine, f"editor=[{','.join(LEARNING)}]", *settings, f"run.dir={folder}"])
     return folder, outcome
 
 
@@ -47,7 +48,7 @@ def run(
     """One run of all methods, in all modes and protocols."""
     folder = tmp_path_factory.mktemp("peers")
     settings = [f"editor.{name}.steps={FAST['steps']}" for name in METHODS]
-    settings += [f"editor.{name}.weights={trained[0] / name}" for name in TRAINED]
+    settings += [f"editor.{name}.weights={trained[0] / name}" for name in LEARNING] + ["editor.ike.demonstrations=1"]
     chosen = [f"editor=[{','.join(METHODS)}]", "run.sequence=[1,2]", "run.protocols=[generate,masked,vlkeb]"]
     chosen += ["run.index=[6]", "data.distractors=[router-val]"]
     return folder, call_command("edit", [*small, *chosen, *settings, f"run.dir={folder}"])
@@ -59,6 +60,7 @@ def test_methods_are_trained_and_kept(trained: tuple[Path, Outcome]) -> None:
     for name in TRAINED:
         assert (folder / name / "editor.safetensors").stat().st_size > 0
         assert json.loads((folder / name / "editor.json").read_text())["cls"].startswith(f"ldke_pl.editors.{name}.")
+    assert "ike: " in outcome.out and (folder / "ike" / "demonstrations.jsonl").stat().st_size > 0
 
 
 def test_all_methods_run_side_by_side_in_every_mode(run: tuple[Path, Outcome]) -> None:
@@ -109,7 +111,8 @@ def test_a_larger_index_asks_the_joint_set_alone(
 
 def test_facts_told_in_the_prompt_change_no_weight(run: tuple[Path, Outcome]) -> None:
     methods = json.loads((run[0] / "metrics.json").read_text())["methods"]
-    assert 0 < methods["ike"]["bytes_per_edit"] < 200 < methods["lora"]["bytes_per_edit"]
+    bytes_per_edit = [methods[name]["bytes_per_edit"] for name in ("ike_routed", "ike", "lora")]
+    assert 0 < bytes_per_edit[0] < bytes_per_edit[1] < 200 < bytes_per_edit[2], "one fact, two facts, weights"
 
 
 @pytest.mark.parametrize(
@@ -118,6 +121,7 @@ def test_facts_told_in_the_prompt_change_no_weight(run: tuple[Path, Outcome]) ->
         ("train", ["editor=ft_l"], ["ft_l has nothing to train"]),
         ("edit", ["editor=mend", "router=radius"], ["must be trained", "editor=NAME"]),
         ("edit", ["editor=mend", "router=radius", "editor.mend.weights=nowhere"], ["nowhere", "cannot be used"]),
+        ("edit", ["editor=ike", "router=radius", "editor.ike.demonstrations=2"], ["no demonstrations", "editor=ike"]),
         ("edit", ["editor=ldke", "router=radius", "editor.ldke.routing=own"], ["no gate of its own"]),
         ("edit", ["editor=ldke", "router=radius", "run.index=[500]"], ["500 keys", "router-train", "have 14"]),
         ("edit", ["editor=ldke", "router=radius", "run.index=[9,2]"], ["2 keys", "joint set alone has 2"]),

@@ -27,7 +27,7 @@ from ldke_pl.config import EditorConfig, LocalizerConfig, ModelConfig
 from ldke_pl.conformance import Subject, checks
 from ldke_pl.data import EditRequest, Question
 from ldke_pl.edited import EditedModel
-from ldke_pl.editors import build_editor, lora
+from ldke_pl.editors import build_editor, demonstrations, lora
 from ldke_pl.editors.codebook import fixed_site
 from ldke_pl.editors.ldke import LDKE
 from ldke_pl.editors.mend import MEND
@@ -316,6 +316,21 @@ def damaged_training(tools: Tools) -> str:
 def trained_for_another(tools: Tools) -> str:
     save_trained(mend(tools), "SERAC", tools.backbone, tools.folder)
     return raised(lambda: load_trained(mend(tools), "MEND", tools.backbone, tools.folder))
+
+
+@produces("IKE has no demonstrations to show.")
+def nothing_to_show(tools: Tools) -> str:
+    return raised(lambda: demonstrations.load(None))
+
+
+@produces("<folder>/demonstrations.jsonl cannot be read: <reason>")
+def damaged_demonstrations(tools: Tools) -> str:
+    return raised(lambda: demonstrations.load(tools.file("demonstrations.jsonl", "{").parent))
+
+
+@produces("<folder>/demonstrations.jsonl has no demonstrations, or one that is not three texts.")
+def empty_demonstrations(tools: Tools) -> str:
+    return raised(lambda: demonstrations.load(tools.file("demonstrations.jsonl", "").parent))
 
 
 @produces("<folder>/localizer.json cannot be read: <reason>")

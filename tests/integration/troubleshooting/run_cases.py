@@ -27,7 +27,7 @@ from ldke_pl.runtime.making import _told_by_fork
 from ldke_pl.runtime.own_cases import own_cases
 from ldke_pl.runtime.session import Session, _distractors, prepare
 from ldke_pl.runtime.trainer import build_trainer
-from ldke_pl.runtime.training_editors import _trained
+from ldke_pl.runtime.training_editors import _learning
 
 
 def settings(*arguments: str) -> EditConfig:
@@ -150,7 +150,7 @@ def nothing_to_train_on(tools: Tools) -> str:
 @produces("<name> has nothing to train.")
 def nothing_to_train(tools: Tools) -> str:
     method = EditorConfig(cls="ldke_pl.editors.lora.LoRA", sites="last")
-    return raised(lambda: _trained(tools.backbone, "lora", method))
+    return raised(lambda: _learning(tools.backbone, "lora", method))
 
 
 @produces("editor names no <name>, whose sites are compared.")
