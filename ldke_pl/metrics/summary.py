@@ -92,7 +92,8 @@ def summarise(
 def flat_figures(methods: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """Headline figures under one name each, for loggers and sweeps: ``ldke/single/all/portability_1``.
 
-    ``ldke/average`` is the mean of the method's ``average`` over its modes; ``ldke/joint/router/fpr`` is a router's.
+    ``ldke/average`` is the mean of the method's ``average`` over its modes; ``ldke/joint/router/fpr`` is a router's,
+    and ``mend/validation/loss`` what training ended with.
 
     Args:
         methods: as :func:`summarise` returns them, costs of the methods among them or not.
@@ -107,6 +108,7 @@ def flat_figures(methods: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
             for group, kinds in headline.items():
                 found |= {f"{method}/{mode}/{group}/{kind}": interval["value"] for kind, interval in kinds.items()}
             averages += [headline[ALL][AVERAGE]["value"]] if AVERAGE in headline.get(ALL, {}) else []
+            found |= {f"{method}/{mode}/loss": figures["loss"]} if "loss" in figures else {}
             rates = figures.get("router", {})
             found |= {f"{method}/{mode}/router/{k}": rates[k] for k in ("tpr", "fpr", "misroute") if k in rates}
         if averages:

@@ -11,6 +11,19 @@ from ldke_pl.data import EditCase
 from ldke_pl.editors import TrainedEditor
 
 
+def validation_loss(editor: TrainedEditor, cases: Sequence[EditCase], size: int) -> float:
+    """The mean loss of cases that nothing was trained on, ``size`` at a time; the same draws whenever it is taken."""
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(cases), generator=generator).tolist()
+    editor.net.eval()
+    total = 0.0
+    for start in range(0, len(order), size):
+        part = [cases[i] for i in order[start : start + size]]
+        with torch.inference_mode(False), torch.enable_grad():  # a step on an edit may be part of the loss
+            total += editor.training_loss(part, generator).item() * len(part)
+    return total / len(cases)
+
+
 class MetaModule(L.LightningModule):
     """Fits what a method learns from other edits; Adam with a one-cycle rate.
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ldke_pl.data import EditCase, Probe, ProbeKind, Question
+from ldke_pl.errors import ConfigError
 from ldke_pl.modules.features import FeatureBank, question_key
 from ldke_pl.router import Features
 
@@ -58,9 +59,19 @@ class PairTable:
 
 
 def without_relations(cases: Sequence[EditCase], relations: Collection[str]) -> list[EditCase]:
-    """Cases and probes that do not touch ``relations``: what training may see."""
+    """Cases and probes that do not touch ``relations``: what training may see.
+
+    Raises:
+        ConfigError: none has a probe left.
+    """
     kept = [c for c in cases if c.relation not in relations]
-    return [replace(c, probes=tuple(p for p in c.probes if p.relation not in relations)) for c in kept]
+    found = [replace(c, probes=tuple(p for p in c.probes if p.relation not in relations)) for c in kept]
+    if not any(c.probes for c in found):
+        raise ConfigError(
+            f"router.held_out_relations leaves nothing to train on: {', '.join(sorted(relations))} are all there are.",
+            "hold out fewer relations",
+        )
+    return found
 
 
 def pair_table(cases: Sequence[EditCase], bank: FeatureBank) -> PairTable:

@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 ATLAS_WORLD = ATLAS_FOLDER / "world"
 """Where Atlas' annotation files and pictures are written."""
 
+VALIDATION = "router-val"
+"""The split that what was trained is validated on."""
+
 
 def load_cases(config: DataConfig, split: str | None = None) -> list[EditCase]:
     """The cases that ``config`` names, with ``config.deleak`` without what occurs in the other file that it names.
@@ -105,6 +108,17 @@ def sampled(cases: Sequence[EditCase], per_group: int | None) -> list[EditCase]:
         if per_group is None or seen[case.group] <= per_group:
             kept.append(case)
     return kept
+
+
+def training_and_validation(config: DataConfig, seed: int) -> tuple[list[EditCase], list[EditCase]]:
+    """Cases to train on and cases to validate on, about different things.
+
+    Atlas, and sets with a file for it, have a split of their own for the latter; from one annotation file, every fifth
+    entity is held out.
+    """
+    if config.path is None:
+        return load_cases(config), load_cases(config, VALIDATION)
+    return held_out_entities(load_cases(config), seed)
 
 
 def held_out_entities(

@@ -14,7 +14,6 @@ from torch import Tensor
 from ldke_pl.backbone import load_backbone
 from ldke_pl.config import DataConfig, TrainConfig
 from ldke_pl.data import EditCase, scored_together
-from ldke_pl.errors import ConfigError
 from ldke_pl.localize import Calibration
 from ldke_pl.localize.calibration import calibrate_standard
 from ldke_pl.metrics.results import BASE, ProbeResult
@@ -28,13 +27,12 @@ from ldke_pl.report.tables import router_table
 from ldke_pl.router import ClassifierRouter, FeatureReader, Features, best, save_router
 from ldke_pl.router.base import stacked
 from ldke_pl.router.subject import common_words
-from ldke_pl.runtime.data import held_out_entities, load_cases
+from ldke_pl.runtime.data import training_and_validation
 from ldke_pl.runtime.folder import build_logger, commit, open_run, write_metrics
 from ldke_pl.runtime.trainer import build_trainer
 from ldke_pl.runtime.training_editors import needs_training, run_train_editors
 
 log = logging.getLogger(__name__)
-VALIDATION = "router-val"
 
 GUESSED = 250
 """Training questions, and edits, that the coarse search's guess is fitted on, all pairs of them."""
@@ -54,11 +52,6 @@ def run_train(config: TrainConfig) -> None:
     held_out = set(config.router.held_out_relations)
     train, everything = training_splits(config.data, config.run.seeds[0])
     train = without_relations(train, held_out)
-    if not any(case.probes for case in train):
-        raise ConfigError(
-            f"router.held_out_relations leaves nothing to train on: {', '.join(sorted(held_out))} are all there are.",
-            "hold out fewer relations",
-        )
     train = with_second_hop_edits(train, config.run.seeds[0])
     reader = FeatureReader(backbone, config.router.layers, config.router.naming, common_words(_asked(train)))
     cases = [*train, *everything]
@@ -98,15 +91,11 @@ def _asked(cases: Sequence[EditCase]) -> Iterator[tuple[str, str]]:
 def training_splits(config: DataConfig, seed: int) -> tuple[list[EditCase], list[EditCase]]:
     """Cases to train on and cases to calibrate on, about different things.
 
-    Atlas, and sets with a file for it, have a split of their own for the latter; from one annotation file, every fifth
-    entity is held out. The probes of other sets than Atlas say less, and pairs are derived from them.
+    The probes of other sets than Atlas say less, and pairs are derived from them.
     """
+    train, validation = training_and_validation(config, seed)
     if config.format == "atlas":
-        return load_cases(config), load_cases(config, VALIDATION)
-    if config.path is None:
-        train, validation = load_cases(config), load_cases(config, VALIDATION)
-    else:
-        train, validation = held_out_entities(load_cases(config), seed)
+        return train, validation
     return with_derived_pairs(train, seed), with_derived_pairs(validation, seed)
 
 

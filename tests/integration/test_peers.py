@@ -60,6 +60,8 @@ def test_methods_are_trained_and_kept(trained: tuple[Path, Outcome]) -> None:
     for name in TRAINED:
         assert (folder / name / "editor.safetensors").stat().st_size > 0
         assert json.loads((folder / name / "editor.json").read_text())["cls"].startswith(f"ldke_pl.editors.{name}.")
+    methods = json.loads((folder / "metrics.json").read_text())["methods"]
+    assert {name: methods[name]["validation"]["loss"] > 0 for name in methods} == dict.fromkeys(TRAINED, True)
     assert "ike: " in outcome.out and (folder / "ike" / "demonstrations.jsonl").stat().st_size > 0
 
 

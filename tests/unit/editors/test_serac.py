@@ -17,6 +17,7 @@ from ldke_pl.editors.serac import SERAC
 from ldke_pl.editors.store import load_trained, save_trained
 from ldke_pl.editors.training import drawn
 from ldke_pl.errors import ArtefactError
+from ldke_pl.modules.meta import validation_loss
 from ldke_pl.router import Features
 
 BOTH = pytest.mark.parametrize("cls", [SERAC, MSCKE])
@@ -103,6 +104,18 @@ def test_training_lowers_the_loss_and_leaves_the_base(
     assert losses[-1] < losses[0] - 0.5
     assert all(not torch.equal(value, before[name]) for name, value in editor.net.state_dict().items())
     assert all(p.grad is None for p in backbone.model.parameters())
+
+
+def test_the_loss_of_other_cases_is_the_same_however_often_it_is_taken(
+    backbone: Backbone, cases: list[EditCase]
+) -> None:
+    editor = made(SERAC, backbone)
+    before = [validation_loss(editor, cases[1:], 2) for _ in range(2)]
+    assert before[0] == before[1]
+    assert all(p.grad is None for p in editor.net.parameters())
+    fitted(editor, cases[1:], 6)
+    assert 0 < validation_loss(editor, cases[1:], 2) < before[0]
+    assert not editor.net.training
 
 
 def test_the_classifiers_learn_what_they_can_see(backbone: Backbone, cases: list[EditCase]) -> None:
