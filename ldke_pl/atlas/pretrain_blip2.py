@@ -40,7 +40,7 @@ class BlipPlan:
         pictures: pictures per step of the stages that have no conversations.
     """
 
-    caption: int = 3000
+    caption: int = 6000
     align: int = 400
     instruct: int = 300
     settle: int = 450
