@@ -1,6 +1,7 @@
 """Processors: a family's own class, without the part for videos, which nothing here shows a model."""
 
 from functools import cache
+from types import FunctionType
 from typing import Any
 
 from transformers import AutoConfig, AutoProcessor, ProcessorMixin
@@ -42,4 +43,18 @@ def without_videos(kind: type[ProcessorMixin]) -> type[ProcessorMixin]:
     The class keeps its name, so that what it saves is an ordinary processor folder.
     """
     kept = [name for name in kind.get_attributes() if name != "video_processor"]
-    return type(kind.__name__, (kind,), {"get_attributes": classmethod(lambda _: kept)})
+    own: dict[str, Any] = {"get_attributes": classmethod(lambda _: kept), "__init__": _without_need(kind.__init__)}
+    own["apply_chat_template"] = ProcessorMixin.apply_chat_template  # SmolVLM's asks the video processor for defaults
+    return type(kind.__name__, (kind,), own)
+
+
+def _without_need(init: Any) -> Any:
+    """A constructor that can do without ``video_processor``, which SmolVLM's wants, and that is a function like it.
+
+    ``from_pretrained`` reads the arguments off its code, so that a wrapper would not do.
+    """
+    names, defaults = init.__code__.co_varnames[: init.__code__.co_argcount], init.__defaults__ or ()
+    if "video_processor" not in names[: len(names) - len(defaults)]:
+        return init
+    defaults = (None,) * (len(names) - len(defaults) - names.index("video_processor")) + defaults
+    return FunctionType(init.__code__, init.__globals__, init.__name__, defaults, init.__closure__)

@@ -217,13 +217,17 @@ def gemma3() -> Family:
     return model, processor
 
 
-def idefics3() -> Family:
+def _tiled_tokenizer() -> Any:
     tiles = [f"<row_{r}_col_{c}>" for r in range(1, 5) for c in range(1, 5)]
-    tokenizer = build_tokenizer(
+    return build_tokenizer(
         opening=False, extra=(*tiles, "<|begin_of_text|>"), image_token="<image>",
         fake_image_token="<fake_token_around_image>", global_image_token="<global-img>",
         end_of_utterance_token="<end_of_utterance>",
     )  # fmt: skip
+
+
+def idefics3() -> Family:
+    tokenizer = _tiled_tokenizer()
     config = tf.Idefics3Config(
         vision_config=tf.Idefics3VisionConfig(**_tower()), text_config=tf.LlamaConfig(**_decoder(tokenizer)),
         image_token_id=tokenizer.image_token_id, scale_factor=2, pad_token_id=0,
@@ -231,6 +235,19 @@ def idefics3() -> Family:
     images = tf.Idefics3ImageProcessorPil(size={"longest_edge": 56}, max_image_size={"longest_edge": 28})
     processor = tf.Idefics3Processor(images, tokenizer, image_seq_len=4, chat_template=templates.IDEFICS)
     return tf.Idefics3ForConditionalGeneration(config), processor
+
+
+def smolvlm() -> Family:
+    tokenizer = _tiled_tokenizer()
+    config = tf.SmolVLMConfig(
+        vision_config=tf.SmolVLMVisionConfig(**_tower()), text_config=tf.LlamaConfig(**_decoder(tokenizer)),
+        image_token_id=tokenizer.image_token_id, scale_factor=2, pad_token_id=0,
+    )  # fmt: skip
+    images = tf.SmolVLMImageProcessorPil(size={"longest_edge": 56}, max_image_size={"longest_edge": 28})
+    processor = without_videos(tf.SmolVLMProcessor)(
+        images, tokenizer, video_processor=None, image_seq_len=4, chat_template=templates.IDEFICS
+    )
+    return tf.SmolVLMForConditionalGeneration(config), processor
 
 
 def mllama() -> Family:
@@ -273,6 +290,6 @@ FAMILIES: dict[str, Callable[[], Family]] = {
     f.__name__: f
     for f in (
         llava, llava_next, llava_onevision, blip_2, instructblip, qwen2_vl, qwen2_5_vl, qwen3_vl, internvl, paligemma,
-        gemma3, idefics3, mllama, pixtral,
+        gemma3, idefics3, smolvlm, mllama, pixtral,
     )
 }  # fmt: skip

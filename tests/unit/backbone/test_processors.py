@@ -11,7 +11,7 @@ TEMPLATE = "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}{% endfo
 
 
 @pytest.mark.parametrize("template", [TEMPLATE, None])
-@pytest.mark.parametrize("family", ["blip_2", "llava"])
+@pytest.mark.parametrize("family", ["blip_2", "llava", "smolvlm"])
 def test_stored_chat_template_is_used(family: str, template: str | None, tmp_path: Path) -> None:
     model, processor = FAMILIES[family]()
     processor.chat_template = template
