@@ -44,7 +44,8 @@ BAD: dict[str, tuple[Rule, set[tuple[str, str]]]] = {
     ),
     "changes everything": (
         lambda *_: True,
-        {(g, k) for g in ("entity", "attribute") for k in ("image_locality", "visual_locality")},
+        {("entity", "finegrained_locality"), ("attribute", "image_locality")}
+        | {(g, "visual_locality") for g in ("entity", "attribute")},
     ),
     "skips text-only input": (
         lambda c, p: GOOD(c, p) and p.image is not None,

@@ -330,12 +330,14 @@ def test_no_file_in_conf_is_out_of_reach() -> None:
 def test_sweeps_expand_to_arguments_that_load(file: Path) -> None:
     sweep = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
     assert isinstance(sweep, dict)
-    assert sweep["program"] == "edit.py"
+    schema = {"edit.py": EditConfig, "train.py": TrainConfig}[sweep["program"]]
+    base = CONF_DIR / Path(sweep["program"]).with_suffix(".yaml")
     assert sweep["command"] == ["${env}", "${interpreter}", "${program}", "${args_no_hyphens}"]
     fixed = [f"{key}={values['value']}" for key, values in sweep["parameters"].items() if "value" in values]
     choices = {key: values["values"] for key, values in sweep["parameters"].items() if "values" in values}
     for values in product(*choices.values()):
-        config = edit(*fixed, *(f"{key}={value}" for key, value in zip(choices, values, strict=True)))
+        chosen = (f"{key}={value}" for key, value in zip(choices, values, strict=True))
+        config = load_config(schema, base, [*fixed, *chosen])
         found = [OmegaConf.select(OmegaConf.structured(config), key) for key in choices]
         assert found == [*values]
 
@@ -346,11 +348,13 @@ def test_the_threshold_is_searched_with_a_localizer_that_has_one() -> None:
 
 
 def test_peers_are_chosen_on_validation_with_one_budget() -> None:
-    sweeps = {file.stem: OmegaConf.load(file).parameters for file in (CONF_DIR / "sweep").glob("*.yaml")}
-    peers = {name: rules for name, rules in sweeps.items() if name != "threshold"}
+    sweeps = {file.stem: OmegaConf.load(file) for file in (CONF_DIR / "sweep").glob("*.yaml")}
+    trained = {name: sweep.metric.name for name, sweep in sweeps.items() if sweep.program == "train.py"}
+    assert trained == {name: f"{name}/validation/loss" for name in ("mend", "mscke", "serac")}
+    peers = {name: sweep.parameters for name, sweep in sweeps.items() if name != "threshold"}
     budgets = {name: prod(len(r["values"]) for r in rules.values() if "values" in r) for name, rules in peers.items()}
     assert {*budgets.values()} == {6}, budgets
-    assert {rules["data.split"].value for rules in peers.values()} == {"router-val"}
+    assert {rules["data.split"].value for name, rules in peers.items() if name not in trained} == {"router-val"}
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])

@@ -40,6 +40,7 @@ def config() -> EditorConfig:
     return replace(read, steps=3, views=2)
 
 
+@pytest.mark.filterwarnings("ignore:The following device_map keys do not match any submodules")
 @pytest.mark.parametrize("site", [CONNECTOR, "decoder.1", "decoder.6"])
 def test_edits_and_answers_are_those_of_the_whole_model(
     backbone: Backbone, spread: Backbone, config: EditorConfig, pictures: list[Image.Image], site: str
