@@ -226,28 +226,26 @@ def _tiled_tokenizer() -> Any:
     )  # fmt: skip
 
 
-def idefics3() -> Family:
+def _tiled(name: str) -> Family:
     tokenizer = _tiled_tokenizer()
-    config = tf.Idefics3Config(
-        vision_config=tf.Idefics3VisionConfig(**_tower()), text_config=tf.LlamaConfig(**_decoder(tokenizer)),
+    config = getattr(tf, f"{name}Config")(
+        vision_config=getattr(tf, f"{name}VisionConfig")(**_tower()), text_config=tf.LlamaConfig(**_decoder(tokenizer)),
         image_token_id=tokenizer.image_token_id, scale_factor=2, pad_token_id=0,
     )  # fmt: skip
-    images = tf.Idefics3ImageProcessorPil(size={"longest_edge": 56}, max_image_size={"longest_edge": 28})
-    processor = tf.Idefics3Processor(images, tokenizer, image_seq_len=4, chat_template=templates.IDEFICS)
-    return tf.Idefics3ForConditionalGeneration(config), processor
+    sizes: dict[str, Any] = {"size": {"longest_edge": 56}, "max_image_size": {"longest_edge": 28}}
+    images = getattr(tf, f"{name}ImageProcessorPil")(**sizes)
+    processor = without_videos(getattr(tf, f"{name}Processor"))(
+        images, tokenizer, image_seq_len=4, chat_template=templates.IDEFICS
+    )
+    return getattr(tf, f"{name}ForConditionalGeneration")(config), processor
+
+
+def idefics3() -> Family:
+    return _tiled("Idefics3")
 
 
 def smolvlm() -> Family:
-    tokenizer = _tiled_tokenizer()
-    config = tf.SmolVLMConfig(
-        vision_config=tf.SmolVLMVisionConfig(**_tower()), text_config=tf.LlamaConfig(**_decoder(tokenizer)),
-        image_token_id=tokenizer.image_token_id, scale_factor=2, pad_token_id=0,
-    )  # fmt: skip
-    images = tf.SmolVLMImageProcessorPil(size={"longest_edge": 56}, max_image_size={"longest_edge": 28})
-    processor = without_videos(tf.SmolVLMProcessor)(
-        images, tokenizer, video_processor=None, image_seq_len=4, chat_template=templates.IDEFICS
-    )
-    return tf.SmolVLMForConditionalGeneration(config), processor
+    return _tiled("SmolVLM")
 
 
 def mllama() -> Family:
