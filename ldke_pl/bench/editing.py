@@ -15,7 +15,7 @@ from ldke_pl.bench.timing import Result, side_by_side
 from ldke_pl.data import EditRequest
 from ldke_pl.editors import Sites
 from ldke_pl.editors.ldke import LDKE
-from ldke_pl.editors.optimise import Batch, begun
+from ldke_pl.editors.optimise import Turn, begun
 from ldke_pl.edits import Edit
 from ldke_pl.errors import ModelError
 
@@ -75,11 +75,11 @@ def prefix() -> Iterator[Result]:
     requests, config = [case.request for case in atlas_cases()[:32]], editor_config(propagation_weight=0.0)
     with torch.enable_grad(), encoded_once(backbone.model):
         problems = [begun(backbone, r, (f"decoder.{middle}",), config, 0, False) for r in requests]
-        whole, reusing = Batch(backbone, problems, config), Batch(backbone, problems, config)
+        whole, reusing = (Turn(backbone, problems, config, 0) for _ in range(2))
         whole.prefix = Prefix(backbone, 0)
 
-        def step(batch: Batch) -> None:
-            torch.stack(batch.losses()).sum().backward()  # type: ignore[no-untyped-call]
+        def step(turn: Turn) -> None:
+            torch.stack(turn.losses()).sum().backward()  # type: ignore[no-untyped-call]
 
         runs = side_by_side(partial(step, whole), partial(step, reusing))
     yield Result("a step at the middle site: whole / above it", runs, 1.4)

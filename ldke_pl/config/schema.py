@@ -87,6 +87,7 @@ class EditorConfig:
     steps: int = field(40, help="most optimiser steps per edit", ge=1)
     stop_loss: float = field(0.01, help="an edit stops when its loss (nats per answer token) falls below this", ge=0)
     views: int = field(5, help="augmented copies of the edit's picture in the objective", ge=1)
+    views_per_step: int = field(0, help="how many of them a step sees, in turns; 0: all of them", ge=0)
     batch_size: int = field(32, help="edits solved in one forward", ge=1)
     checkpointing: bool | None = field(
         None,

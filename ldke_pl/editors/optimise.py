@@ -6,8 +6,9 @@ sum of theirs, so no gradient crosses from one edit to another.
 
 import hashlib
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -45,9 +46,11 @@ class Problem:
         name: id from the request's content; seeds views and initial factors.
         deltas: leaf factors per linear layer.
         teacher: what the question should be read as, if the edit propagates.
-        loss: objective before the last step: nats per answer token, and the weighted distance from the teacher.
+        loss: objective before the last step: nats per answer token, and the weighted distance from the teacher. If
+            views are shown in turns, the mean over all of them, each as it was when last shown.
         steps: optimisation steps taken.
-        done: whether the loss has fallen below the stop value.
+        done: whether the loss has fallen below the stop value, at every view.
+        recent: what the loss is the mean of, one value per turn.
     """
 
     request: EditRequest
@@ -58,6 +61,7 @@ class Problem:
     loss: float = math.inf
     steps: int = 0
     done: bool = False
+    recent: deque[float] = field(default_factory=lambda: deque(maxlen=1))
 
     def parameters(self) -> list[Tensor]:
         return [t for delta in self.deltas.values() for t in delta.tensors()]
@@ -155,20 +159,39 @@ def _norm(problem: Problem) -> Tensor:
 
 
 class Batch:
-    """The views of some edits as one padded batch, on the model's device."""
+    """Some edits, whose views are shown all at once or in turns (``views_per_step``)."""
 
     def __init__(self, backbone: Backbone, problems: list[Problem], config: EditorConfig) -> None:
+        self.problems = problems
+        turns = max(_n_turns(len(p.questions), config) for p in problems)
+        self.turns = [Turn(backbone, problems, config, i) for i in range(turns)]
+        # An edit's next view does not depend on how often its batch was packed anew.
+        self.next = max(p.steps for p in problems)
+
+    def losses(self, term: Callable[[Problem], Tensor] | None = None) -> list[Tensor]:
+        """The objective of each edit: the mean over the views of the next turn, and ``term``."""
+        turn = self.turns[self.next % len(self.turns)]
+        self.next += 1
+        losses = turn.losses()
+        return [loss + term(p) for loss, p in zip(losses, self.problems, strict=True)] if term else losses
+
+
+class Turn:
+    """The views that are shown in one turn, as one padded batch on the model's device."""
+
+    def __init__(self, backbone: Backbone, problems: list[Problem], config: EditorConfig, number: int) -> None:
         self.backbone, self.problems, self.weight = backbone, problems, config.propagation_weight
-        questions = [q for p in problems for q in p.questions]
-        answers = [p.request.target for p in problems for _ in p.questions]
+        shown = [_shown(p.questions, config, number) for p in problems]
+        questions = [q for of_one in shown for q in of_one]
+        answers = [p.request.target for p, of_one in zip(problems, shown, strict=True) for _ in of_one]
         batch, self.labels = backbone.prompts.encode_answers(questions, answers)
         self.batch = batch.to(backbone.device)
         self.labels = self.labels.to(backbone.device)
         self.ends = prompt_ends(self.labels)
-        self.rows = torch.tensor([i for i, p in enumerate(problems) for _ in p.questions])
+        self.rows = torch.tensor([i for i, of_one in enumerate(shown) for _ in of_one])
         self.pictures = backbone.prompts.pictures(self.batch)
         prompt = self.batch["attention_mask"].bool() & (self.labels == IGNORE)
-        teachers = [p.teacher for p in problems for _ in p.questions]
+        teachers = [p.teacher for p, of_one in zip(problems, shown, strict=True) for _ in of_one]
         self.distance = Distance(backbone, teachers, self.batch["input_ids"], prompt)
         names = [p.deltas.keys() for p in problems]
         lowest = lowest_layer(backbone, names)
@@ -178,8 +201,8 @@ class Batch:
         again = backbone.large if config.checkpointing is None else config.checkpointing
         self.recomputed, self.compiled = plain if again else [], plain if config.compile else []
 
-    def losses(self, term: Callable[[Problem], Tensor] | None = None) -> list[Tensor]:
-        """The objective of each edit: the mean over its views, and ``term``."""
+    def losses(self) -> list[Tensor]:
+        """The mean over its views, per edit."""
         deltas = [p.deltas for p in self.problems]
         watched = captured(self.distance.watched(), keep_graph=True)
         images, sizes = self.pictures.numbered(self.rows), self.pictures.sizes
@@ -188,8 +211,17 @@ class Batch:
             per_row = answer_logits(self.backbone, self.batch, self.labels).loss_per_row()
         per_row = per_row + self.weight * self.distance.per_row(states)
         rows = self.rows.to(per_row.device)
-        losses = [per_row[rows == i].mean() for i in range(len(self.problems))]
-        return [loss + term(p) for loss, p in zip(losses, self.problems, strict=True)] if term else losses
+        return [per_row[rows == i].mean() for i in range(len(self.problems))]
+
+
+def _n_turns(n_views: int, config: EditorConfig) -> int:
+    return math.ceil(n_views / (config.views_per_step or n_views))
+
+
+def _shown(views: list[Question], config: EditorConfig, turn: int) -> list[Question]:
+    """The views of one turn; an edit that has fewer than others of its batch begins again with its first."""
+    n = min(config.views_per_step or len(views), len(views))
+    return [views[(turn * n + i) % len(views)] for i in range(n)]
 
 
 def record(problems: Sequence[Problem], losses: Sequence[Tensor], stop_loss: float) -> None:
@@ -202,14 +234,15 @@ def record(problems: Sequence[Problem], losses: Sequence[Tensor], stop_loss: flo
     for problem, loss in zip(problems, losses, strict=True):
         if problem.done:
             continue
-        problem.loss = loss.item()
+        problem.recent.append(loss.item())
+        problem.loss = math.fsum(problem.recent) / len(problem.recent)
         if not math.isfinite(problem.loss):
             raise EditError(
                 f"The loss of the edit {problem.request.prompt!r} -> {problem.request.target!r} is {problem.loss} "
                 f"after {problem.steps} steps.",
                 "lower the editor's lr, or check the model's weights for values that are not numbers",
             )
-        problem.done = problem.loss < stop_loss
+        problem.done = problem.loss < stop_loss and len(problem.recent) == problem.recent.maxlen
         if tell:
             tell(Step(problem.name, problem.steps, problem.loss))
 
@@ -240,7 +273,8 @@ def begun(
         for tensor in delta.tensors():
             tensor.data = tensor.data.to(device)
             tensor.requires_grad_(True)
-    return Problem(request, name, questions, deltas)
+    recent: deque[float] = deque(maxlen=_n_turns(len(questions), config))
+    return Problem(request, name, questions, deltas, recent=recent)
 
 
 def _slots(backbone: Backbone, request: EditRequest, sites: tuple[str, ...]) -> dict[str, Slot]:
