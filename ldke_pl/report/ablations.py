@@ -19,7 +19,7 @@ from ldke_pl.metrics.statistics import PairedTest
 from ldke_pl.metrics.summary import MODES
 from ldke_pl.report.methods import HEADS, OURS
 from ldke_pl.report.page import put
-from ldke_pl.report.runs import read_run
+from ldke_pl.report.runs import comparable, read_run
 
 Rows = Sequence[ProbeResult]
 
@@ -83,8 +83,9 @@ def main(argv: Sequence[str]) -> int | None:
     if len(paths) < 2:
         print(__doc__)
         return 2
-    whole, *others = ((path.name, read_run(path).rows) for path in paths)
-    put(ablations_page(whole[1], dict(others)), "ablations", page)
+    whole, *others = (run.rows for run in comparable([read_run(path) for path in paths]))
+    names = [path.name for path in paths[1:]]
+    put(ablations_page(whole, dict(zip(names, others, strict=True))), "ablations", page)
     return 0
 
 

@@ -59,8 +59,6 @@ def _read_metrics(path: Path) -> dict[str, Any]:
 def merged(runs: Sequence[FinishedRun]) -> FinishedRun:
     """Several runs as one; of the floor, which is the same in all, each seed counts once.
 
-    Pictures are named from the folder that holds all of a run's, so that runs made in two places can be paired.
-
     Raises:
         ConfigError: they are of different models, data, edits or pictures, or two have a method with the same seed.
     """
@@ -69,13 +67,7 @@ def merged(runs: Sequence[FinishedRun]) -> FinishedRun:
     for key in ("model", "data", "n_edits"):
         if len(found := {str(run.metrics[key]) for run in runs}) > 1:
             raise ConfigError(f"These runs differ in {key}: {', '.join(found)}.", "give runs on the same edits")
-    runs = [_within_one_folder(run) for run in runs]
-    shown = [{row.image for row in run.rows if row.image} for run in runs]
-    if any(found and shown[0] and not found & shown[0] for found in shown):
-        raise ConfigError(
-            "These runs have no picture in common, so that their probes cannot be paired.",
-            "give runs whose pictures have the same names",
-        )
+    runs = comparable(runs)
     rows: dict[str, dict[int, list[ProbeResult]]] = defaultdict(dict)
     sources: dict[str, list[FinishedRun]] = defaultdict(list)
     for run in runs:
@@ -93,6 +85,25 @@ def merged(runs: Sequence[FinishedRun]) -> FinishedRun:
         "seeds": sorted({seed for by_seed in rows.values() for seed in by_seed}),
     }  # fmt: skip
     return FinishedRun(metrics, [row for kept in of_method.values() for row in kept], runs[0].held_out)
+
+
+def comparable(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
+    """Runs whose probes can be paired, made in one place or in several.
+
+    Returns:
+        The runs, with pictures named from the folder that holds all of a run's.
+
+    Raises:
+        ConfigError: a run has no picture in common with the first.
+    """
+    found = [_within_one_folder(run) for run in runs]
+    shown = [{row.image for row in run.rows if row.image} for run in found]
+    if any(pictures and shown[0] and not pictures & shown[0] for pictures in shown):
+        raise ConfigError(
+            "These runs have no picture in common, so that their probes cannot be paired.",
+            "give runs whose pictures have the same names",
+        )
+    return found
 
 
 def _within_one_folder(run: FinishedRun) -> FinishedRun:

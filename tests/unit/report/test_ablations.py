@@ -30,10 +30,10 @@ def test_only_our_method_by_generation_is_compared(make_row: Make) -> None:
     assert "| same | 8 | +0.0" in text and "| other |" not in text
 
 
-def test_runs_are_named_by_their_folders(make_row: Make, tmp_path: Path) -> None:
+def test_runs_are_named_by_their_folders_and_their_pictures_may_lie_anywhere(make_row: Make, tmp_path: Path) -> None:
     for name, score in (("full", 1.0), ("last", 0.0)):
         (tmp_path / name).mkdir()
-        write_results(tmp_path / name / "results.csv", rows(make_row, score))
+        write_results(tmp_path / name / "results.csv", rows(make_row, score, image=f"/{name}/pictures/a.png"))
         facts = dict.fromkeys(FACTS, 1) | {"methods": {}}
         (tmp_path / name / "metrics.json").write_text(json.dumps(facts), encoding="utf-8")
         (tmp_path / name / "config.yaml").write_text("", encoding="utf-8")
