@@ -181,17 +181,17 @@ class Turn:
 
     def __init__(self, backbone: Backbone, problems: list[Problem], config: EditorConfig, number: int) -> None:
         self.backbone, self.problems, self.weight = backbone, problems, config.propagation_weight
-        shown = [_shown(p.questions, config, number) for p in problems]
-        questions = [q for of_one in shown for q in of_one]
-        answers = [p.request.target for p, of_one in zip(problems, shown, strict=True) for _ in of_one]
+        views = [shown(p.questions, config, number) for p in problems]
+        questions = [q for of_one in views for q in of_one]
+        answers = [p.request.target for p, of_one in zip(problems, views, strict=True) for _ in of_one]
         batch, self.labels = backbone.prompts.encode_answers(questions, answers)
         self.batch = batch.to(backbone.device)
         self.labels = self.labels.to(backbone.device)
         self.ends = prompt_ends(self.labels)
-        self.rows = torch.tensor([i for i, of_one in enumerate(shown) for _ in of_one])
+        self.rows = torch.tensor([i for i, of_one in enumerate(views) for _ in of_one])
         self.pictures = backbone.prompts.pictures(self.batch)
         prompt = self.batch["attention_mask"].bool() & (self.labels == IGNORE)
-        teachers = [p.teacher for p, of_one in zip(problems, shown, strict=True) for _ in of_one]
+        teachers = [p.teacher for p, of_one in zip(problems, views, strict=True) for _ in of_one]
         self.distance = Distance(backbone, teachers, self.batch["input_ids"], prompt)
         names = [p.deltas.keys() for p in problems]
         lowest = lowest_layer(backbone, names)
@@ -218,7 +218,7 @@ def _n_turns(n_views: int, config: EditorConfig) -> int:
     return math.ceil(n_views / (config.views_per_step or n_views))
 
 
-def _shown(views: list[Question], config: EditorConfig, turn: int) -> list[Question]:
+def shown(views: list[Question], config: EditorConfig, turn: int) -> list[Question]:
     """The views of one turn; an edit that has fewer than others of its batch begins again with its first."""
     n = min(config.views_per_step or len(views), len(views))
     return [views[(turn * n + i) % len(views)] for i in range(n)]

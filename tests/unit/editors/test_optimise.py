@@ -14,7 +14,7 @@ from ldke_pl.config import CONF_DIR, EditConfig, EditorConfig, load_config
 from ldke_pl.data import EditRequest, Question
 from ldke_pl.editors.finetune import FineTune
 from ldke_pl.editors.ldke import LDKE
-from ldke_pl.editors.optimise import optimise
+from ldke_pl.editors.optimise import Batch, Turn, optimise, shown
 from ldke_pl.edits import Edit, applied
 from ldke_pl.errors import EditError
 
@@ -91,6 +91,42 @@ def test_edits_stop_one_by_one(backbone: Backbone, config: EditorConfig) -> None
     assert len(set(steps)) >= 3
     assert all(p.done == (p.loss < stopping.stop_loss) for p in problems)
     assert all(p.done for p in problems if p.steps < max(steps))
+
+
+@pytest.mark.parametrize(
+    ("per_step", "expected"), [(0, ["012"]), (1, ["0", "1", "2"]), (2, ["01", "20"]), (5, ["012"])]
+)
+def test_views_are_shown_in_turns(
+    backbone: Backbone, config: EditorConfig, mixed: list[EditRequest], per_step: int, expected: list[str]
+) -> None:
+    config = replace(config, views=3, views_per_step=per_step)
+    (problem,) = optimise(backbone, mixed[1:2], [("decoder.6",)], replace(config, steps=1), seed=0)
+    numbers = {id(view): str(i) for i, view in enumerate(problem.questions)}
+    turns = [Turn(backbone, [problem], config, i) for i in range(len(Batch(backbone, [problem], config).turns))]
+    assert [len(turn.rows) for turn in turns] == [len(views) for views in expected]
+    assert ["".join(numbers[id(q)] for q in shown(problem.questions, config, i)) for i in range(len(turns))] == expected
+
+
+def test_an_edit_stops_when_all_of_its_views_are_learned(
+    backbone: Backbone, config: EditorConfig, mixed: list[EditRequest]
+) -> None:
+    config = replace(config, views=3, views_per_step=1, stop_loss=100.0)
+    (told, text) = optimise(backbone, mixed[1:], by_kind(mixed[1:]), config, seed=0)
+    assert (told.done, told.steps) == (True, 2) and (text.done, text.steps) == (True, 0)
+
+
+def test_the_order_of_views_does_not_depend_on_when_others_stop(
+    backbone: Backbone, config: EditorConfig, mixed: list[EditRequest]
+) -> None:
+    """The text stops after four steps, so that what still runs is packed anew between the second and the third view."""
+    config = replace(config, views=3, views_per_step=1, steps=8, propagation_weight=100.0)
+    (text,) = optimise(backbone, mixed[2:], [("decoder.5",)], replace(config, steps=5), seed=0)
+    early = replace(config, stop_loss=text.loss * 1.0001)
+    together = optimise(backbone, mixed, by_kind(mixed), early, seed=0)
+    assert (together[2].done, together[2].steps, together[0].done) == (True, 4, False)
+    for problem, request in zip(together, mixed, strict=True):
+        (alone,) = optimise(backbone, [request], by_kind([request]), early, seed=0)
+        assert problem.steps == alone.steps and problem.loss == pytest.approx(alone.loss, rel=1e-4)
 
 
 def test_adam_forgets_sooner_for_edits_that_propagate(
