@@ -53,7 +53,7 @@ def run_calibrate(config: EditConfig) -> None:
     found["readout"] = _by_group(cross_validated(scores, truth, [case.entity for case in session.cases]), groups)
     results = {"n": len(groups), "sites": table, "best_fixed": session.calibration.best_fixed, "localizers": found}
     (session.folder / "localizers.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    session.calibration.save((router_folder(config) or session.folder) / "localizer.json")
+    session.calibration.save(router_folder(config) or session.folder)
     session.console.print_json(data=results)
 
 

@@ -4,7 +4,6 @@ The base weights never change. Each row of a batch is answered under the edit th
 the untouched base; the route is decided once, from the prompt alone, before anything is generated.
 """
 
-import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -26,14 +25,12 @@ from ldke_pl.editors import Editor, build_editor
 from ldke_pl.edits import BASE_ROW, Edit, applied
 from ldke_pl.edits.artefact import Artefact, load_artefact, save_artefact
 from ldke_pl.edits.entries import REMEMBERED
-from ldke_pl.edits.files import read_config
+from ldke_pl.edits.files import CONFIG, read_config
 from ldke_pl.errors import EditError
 from ldke_pl.localize import Calibration, build_localizer
 from ldke_pl.router import FeatureReader, Key, KeyIndex, RadiusRouter, Router, load_router
 from ldke_pl.router.queries import canonical
 from ldke_pl.router.store import describe, rebuild, weights
-
-log = logging.getLogger(__name__)
 
 BASE = "base"
 """The route of a query that goes to the untouched model."""
@@ -109,10 +106,14 @@ class EditedModel:
         backbone: the unedited model.
         router: decides which inputs see which edit.
         editor: makes the edits.
+        calibration: what localization knows of the base's sites; kept with the edits.
     """
 
-    def __init__(self, backbone: Backbone, router: Router, editor: Editor) -> None:
+    def __init__(
+        self, backbone: Backbone, router: Router, editor: Editor, calibration: Calibration | None = None
+    ) -> None:
         self.backbone, self.router, self.editor = backbone, router, editor
+        self.calibration = calibration or Calibration()
         self.index = KeyIndex(router)
         self._edits: dict[str, Edit] = {}
         self._superseded_by: dict[str, str] = {}
@@ -135,7 +136,8 @@ class EditedModel:
         """
         backbone = load_backbone(ModelConfig(name=name, **model))
         folder = Path(router) if router is not None else ATLAS_ROUTER if name == "atlas" else None
-        return cls(backbone, _router(backbone, folder), _default_editor(backbone, folder))
+        calibration = Calibration.load(folder)
+        return cls(backbone, _router(backbone, folder), _default_editor(backbone, calibration), calibration)
 
     def to(self, device: str | torch.device) -> "EditedModel":
         """Move the base model; router and edits follow it."""
@@ -341,9 +343,8 @@ class EditedModel:
         Raises:
             ArtefactError: the folder cannot be written.
         """
-        edits = list(self._edits.values())
-        artefact = Artefact(edits, describe(self.router), weights(self.router), self._rolled_back)
-        save_artefact(Path(folder), self.backbone, artefact)
+        parts = describe(self.router), weights(self.router), self._rolled_back, self.calibration.plain()
+        save_artefact(Path(folder), self.backbone, Artefact(list(self._edits.values()), *parts))
 
     @classmethod
     def load(cls, folder: str | Path, name: str | None = None, **model: Any) -> "EditedModel":
@@ -364,8 +365,9 @@ class EditedModel:
         artefact = load_artefact(folder, backbone)
         _refuse_prompts(artefact.edits)
         router = rebuild(backbone, artefact.router, artefact.router_state, folder)
-        atlas = ATLAS_ROUTER if backbone.name == "atlas" else None
-        edited = cls(backbone, router, _default_editor(backbone, atlas))
+        kept, atlas = artefact.calibration, ATLAS_ROUTER if backbone.name == "atlas" else None
+        calibration = Calibration.of(kept, folder / CONFIG) if kept else Calibration.load(atlas)
+        edited = cls(backbone, router, _default_editor(backbone, calibration), calibration)
         edited.put(artefact.edits)
         edited._rolled_back = list(artefact.rolled_back)
         return edited
@@ -391,9 +393,8 @@ def _refuse_prompts(edits: Sequence[Edit]) -> None:
             )
 
 
-def _default_editor(backbone: Backbone, folder: Path | None) -> Editor:
+def _default_editor(backbone: Backbone, calibration: Calibration) -> Editor:
     """LDKE as ``edit.py`` runs it by default."""
     config = load_config(EditConfig, CONF_DIR / "edit.yaml", [])
-    calibration = Calibration.load(folder / "localizer.json") if folder else Calibration()
     localizer = build_localizer(backbone, config.localizer, calibration)
     return build_editor(backbone, config.editor["ldke"], localizer)

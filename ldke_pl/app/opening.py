@@ -7,7 +7,6 @@ import torch
 
 from ldke_pl.app.localization import Localization
 from ldke_pl.app.session import Session
-from ldke_pl.backbone.load import ATLAS_ROUTER
 from ldke_pl.config import CONF_DIR, AppConfig, EditConfig, ModelConfig, load_config
 from ldke_pl.edited import EditedModel
 from ldke_pl.editors import build_editor
@@ -26,8 +25,7 @@ def open_session(config: AppConfig) -> Session:
     """
     edited = _edited(config)
     backbone, router = edited.backbone, config.model.router
-    folder = Path(router) if router else ATLAS_ROUTER if backbone.name == "atlas" else None
-    calibration = Calibration.load(folder / "localizer.json") if folder else Calibration()
+    calibration = Calibration.load(Path(router)) if router else edited.calibration
     settings: EditConfig = load_config(EditConfig, CONF_DIR / "edit.yaml", [])
     editor = settings.editor[METHOD]
     localization = Localization(backbone, build_localizer(backbone, settings.localizer, calibration), calibration)

@@ -33,12 +33,14 @@ class Artefact:
         router: description of the router, as the router package wrote it.
         router_state: the router's weights.
         rolled_back: edits that were taken back, of which id, prompt and target are kept.
+        calibration: what localization knows of the base's sites, as plain values; empty if nothing.
     """
 
     edits: list[Edit]
     router: dict[str, Any]
     router_state: dict[str, Tensor]
     rolled_back: list[dict[str, str]] = field(default_factory=list)
+    calibration: dict[str, Any] = field(default_factory=dict)
 
 
 def save_artefact(folder: Path, backbone: Backbone, artefact: Artefact) -> None:
@@ -54,6 +56,7 @@ def save_artefact(folder: Path, backbone: Backbone, artefact: Artefact) -> None:
         "router": artefact.router,
         "edits": [_describe(edit) for edit in artefact.edits],
         "rolled_back": artefact.rolled_back,
+        "calibration": artefact.calibration,
     }
     keys = {f"key|{e.edit_id}|{n}": t for e in artefact.edits for n, t in e.key.items()}
     router = keys | {f"router|{n}": t for n, t in artefact.router_state.items()}
@@ -72,7 +75,7 @@ def load_artefact(folder: Path, backbone: Backbone) -> Artefact:
     deltas, router = by_layer(read_tensors(folder / DELTAS, sums)), read_tensors(folder / ROUTER, sums)
     edits = [read_edit(e, deltas.get(e.get("edit_id", ""), {}), router, backbone, folder) for e in config["edits"]]
     state = {n.removeprefix("router|"): t for n, t in router.items() if n.startswith("router|")}
-    return Artefact(edits, config["router"], state, config.get("rolled_back", []))
+    return Artefact(edits, config["router"], state, config.get("rolled_back", []), config.get("calibration", {}))
 
 
 def base_identity(backbone: Backbone, top: int) -> dict[str, str | None]:

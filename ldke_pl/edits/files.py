@@ -64,6 +64,7 @@ def _of_another_type(config: dict[str, Any]) -> list[str]:
         "edits": isinstance(config["edits"], list),
         "router": isinstance(config["router"], dict),
         "rolled_back": isinstance(config.get("rolled_back", []), list),
+        "calibration": isinstance(config.get("calibration", {}), dict),
         "sha256": isinstance(config["sha256"], dict) and all(isinstance(s, str) for s in config["sha256"].values()),
         "base.name": isinstance(base["name"], str),
         "base.dtype": isinstance(base["dtype"], str) and _is_dtype(base["dtype"]),

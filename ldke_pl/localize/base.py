@@ -6,10 +6,11 @@ score is compared with what the same site scored on validation edits before site
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,6 +31,11 @@ Localizer = Callable[[Sequence[EditRequest]], list[tuple[str, ...]]]
 CHOICES = ("readout", *SCORES, *CONTROLS, "fixed", "best_fixed_per_kind")
 
 
+ANEW = "make it anew with ldke_pl.calibrate"
+FILE = "localizer.json"
+"""Where a calibration is kept, in the folder of a router."""
+
+
 @dataclass
 class Calibration:
     """What validation edits told about a model's sites.
@@ -45,20 +51,42 @@ class Calibration:
     readout: Readout | None = None
 
     @classmethod
-    def load(cls, path: Path) -> "Calibration":
-        """Read what :meth:`save` wrote; a missing file is an empty calibration."""
-        if not path.exists():
+    def load(cls, router: Path | None) -> "Calibration":
+        """Read what :meth:`save` wrote; without a router, or such a file in its folder, nothing is known.
+
+        Raises:
+            ArtefactError: the file is damaged.
+        """
+        path = router / FILE if router else None
+        if not path or not path.exists():
             return cls()
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            readout = Readout(**values["readout"]) if values.get("readout") else None
-            return cls(values["standard"], values["best_fixed"], readout)
-        except (OSError, ValueError, KeyError, TypeError) as fault:
-            raise ArtefactError(f"{path} cannot be read: {fault}", "make it anew with ldke_pl.calibrate") from fault
+        except (OSError, ValueError) as fault:
+            raise ArtefactError(f"{path} cannot be read: {fault}", ANEW) from fault
+        return cls.of(values, path)
 
-    def save(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
+    @classmethod
+    def of(cls, values: Mapping[str, Any], path: Path) -> "Calibration":
+        """From what :meth:`plain` makes, which stands in the file ``path``.
+
+        Raises:
+            ArtefactError: they are of another form.
+        """
+        try:
+            readout = Readout(**values["readout"]) if values.get("readout") else None
+            return cls(dict(values["standard"]), dict(values["best_fixed"]), readout)
+        except (AttributeError, KeyError, TypeError, ValueError) as fault:
+            raise ArtefactError(f"{path} cannot be read: {fault}", ANEW) from fault
+
+    def plain(self) -> dict[str, Any]:
+        """Values that JSON has; none if nothing is known."""
+        return asdict(self) if self != Calibration() else {}
+
+    def save(self, router: Path) -> None:
+        """Write it into a router's folder."""
+        router.mkdir(parents=True, exist_ok=True)
+        (router / FILE).write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
 
 
 def build_localizer(backbone: Backbone, config: LocalizerConfig, calibration: Calibration, seed: int = 0) -> Localizer:

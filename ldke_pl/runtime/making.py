@@ -68,7 +68,8 @@ def save_edits(session: Session, name: str, edits: Sequence[Edit]) -> None:
     """Write the artefact of one method: ``edits/`` for the first, ``edits-<method>/`` for others."""
     first = next((n for n, e in session.config.editor.items() if e.routing == "shared"), name)
     folder = session.folder / ("edits" if name == first else f"edits-{name}")
-    artefact = Artefact(list(edits), describe(session.router), weights(session.router))
+    calibration = session.calibration.plain()
+    artefact = Artefact(list(edits), describe(session.router), weights(session.router), calibration=calibration)
     save_artefact(folder, session.backbone, artefact)
 
 

@@ -116,7 +116,7 @@ def prepare(config: EditConfig, console: Console, *, shared: bool = False) -> Se
         router = load_router(backbone, place)
     if config.router.threshold is not None:
         router.threshold = config.router.threshold
-    calibration = Calibration.load(place / "localizer.json") if place else Calibration()
+    calibration = Calibration.load(place)
     session = Session(config, folder, backbone, router, calibration, cases, console, logger, lock, commit=commit())
     session.distractors = _distractors(session)
     return session

@@ -237,4 +237,4 @@ def save(router: ClassifierRouter, calibration: Calibration, folder: Path, confi
     facts: dict[str, Any] = {"base": config.model.name, "fingerprint": fingerprint}
     facts["held_out_relations"] = config.router.held_out_relations
     save_router(router, folder, facts)
-    calibration.save(folder / "localizer.json")
+    calibration.save(folder)

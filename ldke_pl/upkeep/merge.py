@@ -64,7 +64,8 @@ def merged(artefacts: Sequence[Artefact]) -> Artefact:
         _join(joined, artefact.edits)
     gone = [e for artefact in artefacts for e in artefact.rolled_back if e["edit_id"] not in joined]
     first = artefacts[0]
-    return Artefact(_of_one_length(list(joined.values())), first.router, first.router_state, gone)
+    calibration = next((a.calibration for a in artefacts if a.calibration), {})
+    return Artefact(_of_one_length(list(joined.values())), first.router, first.router_state, gone, calibration)
 
 
 def _join(joined: dict[str, Edit], edits: Sequence[Edit]) -> None:

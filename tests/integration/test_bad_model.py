@@ -121,10 +121,14 @@ def test_learning_rate_beyond_a_float_is_refused(tiny: list[str]) -> None:
     check_fault(call_command("edit", [*tiny, *EDITING, "editor.ldke.lr=1e38"]), "lr")
 
 
+ONE_VIEW = ["editor.ldke.views=1"]
+"""With several, an edit can only stop once it has seen them all."""
+
+
 def test_finished_edits_outlive_one_that_fails(
     tiny: list[str], model_folder: Path, data_root: Path, changed_data: Callable[..., str], tmp_path: Path
 ) -> None:
-    config = load_config(EditConfig, CONF_DIR / "edit.yaml", ["editor=ldke", "editor.ldke.steps=1"])
+    config = load_config(EditConfig, CONF_DIR / "edit.yaml", ["editor=ldke", "editor.ldke.steps=1", *ONE_VIEW])
     editor = build_editor(
         load_backbone(ModelConfig(name=str(model_folder))), config.editor["ldke"], lambda r: [("decoder.0",)] * len(r)
     )
@@ -132,7 +136,7 @@ def test_finished_edits_outlive_one_that_fails(
     first, second = sorted(zip([e.loss for e in editor.edit(requests)], (0, 1), strict=True))
     between = (first[0] + second[0]) / 2
     data = changed_data(lambda rows: rows.sort(key=lambda row: row["alt"] != requests[first[1]].target))
-    diverging = [*EDITING, "localizer=fixed", "localizer.site=connector", "editor.ldke.lr=1e30"]
+    diverging = [*EDITING, "localizer=fixed", "localizer.site=connector", "editor.ldke.lr=1e30", *ONE_VIEW]
     outcome = call_command("edit", [*tiny, *diverging, f"editor.ldke.stop_loss={between}", data])
     check_fault(outcome, "The loss of the edit", requests[second[1]].target, "lower the editor's lr")
     kept = EditedModel.load(tmp_path / "run" / "edits").active

@@ -335,7 +335,7 @@ def empty_demonstrations(tools: Tools) -> str:
 
 @produces("<folder>/localizer.json cannot be read: <reason>")
 def damaged_calibration(tools: Tools) -> str:
-    return raised(partial(Calibration.load, tools.file("localizer.json", "{")))
+    return raised(partial(Calibration.load, tools.file("localizer.json", "{").parent))
 
 
 @produces("router.layers names layer <n>, but the decoder has <n> layers.")

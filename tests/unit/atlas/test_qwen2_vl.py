@@ -213,5 +213,5 @@ def test_committed_model_tells_pictures_of_any_size_and_what_it_knows_of_them() 
 def test_committed_router_is_that_of_the_committed_model() -> None:
     backbone = load_backbone(ModelConfig(name=str(COMMITTED)))
     assert isinstance(load_router(backbone, COMMITTED.parent / "router"), ClassifierRouter)
-    calibration = Calibration.load(COMMITTED.parent / "router" / "localizer.json")
+    calibration = Calibration.load(COMMITTED.parent / "router")
     assert calibration.best_fixed.keys() == {"entity", "attribute"} and calibration.readout is not None

@@ -146,14 +146,14 @@ def test_readout_recovers_a_planted_linear_relation() -> None:
 def test_calibration_is_read_as_it_was_written(tmp_path: Path) -> None:
     readout = Readout([0.0], [1.0], [[2.0]], [3.0])
     made = Calibration({"cosine": {"decoder.0": (1.0, 2.0)}}, {"entity": CONNECTOR}, readout)
-    made.save(tmp_path / "deep" / "calibration.json")
-    found = Calibration.load(tmp_path / "deep" / "calibration.json")
+    made.save(tmp_path / "deep" / "router")
+    found = Calibration.load(tmp_path / "deep" / "router")
     assert (found.best_fixed, found.readout) == (made.best_fixed, made.readout)
     assert [*found.standard["cosine"]["decoder.0"]] == [1.0, 2.0]
-    assert Calibration.load(tmp_path / "absent.json") == Calibration()
-    (tmp_path / "damaged.json").write_text("{")
-    with pytest.raises(ArtefactError, match=r"damaged\.json cannot be read"):
-        Calibration.load(tmp_path / "damaged.json")
+    assert Calibration.load(tmp_path) == Calibration.load(None) == Calibration()
+    (tmp_path / "localizer.json").write_text("{")
+    with pytest.raises(ArtefactError, match=r"localizer\.json cannot be read"):
+        Calibration.load(tmp_path)
 
 
 def test_scores_below_zero_still_choose_the_best() -> None:
