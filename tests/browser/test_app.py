@@ -85,7 +85,7 @@ def test_a_fact_is_edited_asked_and_taken_back(address: str, opened: Opened) -> 
     assert "Kumito is written and answered so; before, the answer was Pipuro." in write(page)
     assert page.locator("#sites tr.chosen").inner_text().startswith("connector")
     assert page.locator("#sites tbody tr").count() == 9
-    assert "steps of at most 45" in page.locator("#steps figcaption").inner_text()
+    assert "steps of at most 60" in page.locator("#steps figcaption").inner_text()
     row = page.locator("#edits tbody tr").inner_text()
     assert row.split("\t")[:4] == ["in force", COUNTRY, "Kumito", "connector"]
 

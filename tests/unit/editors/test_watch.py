@@ -55,7 +55,7 @@ def test_an_edit_that_is_done_is_told_of_no_more(
 ) -> None:
     told: list[Step] = []
     with watched(told.append):
-        made(backbone, replace(config, stop_loss=1e6), requests)
+        made(backbone, replace(config, stop_loss=1e6, views=1), requests)
     assert [step.steps for step in told] == [0, 0]
 
 
