@@ -25,7 +25,9 @@ def open_session(config: AppConfig) -> Session:
     """
     edited = _edited(config)
     backbone, router = edited.backbone, config.model.router
-    calibration = Calibration.load(Path(router)) if router else edited.calibration
+    if router:
+        edited.calibration = Calibration.load(Path(router))
+    calibration = edited.calibration
     settings: EditConfig = load_config(EditConfig, CONF_DIR / "edit.yaml", [])
     editor = settings.editor[METHOD]
     localization = Localization(backbone, build_localizer(backbone, settings.localizer, calibration), calibration)

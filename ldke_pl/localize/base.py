@@ -30,10 +30,11 @@ Localizer = Callable[[Sequence[EditRequest]], list[tuple[str, ...]]]
 
 CHOICES = ("readout", *SCORES, *CONTROLS, "fixed", "best_fixed_per_kind")
 
-
-ANEW = "make it anew with ldke_pl.calibrate"
 FILE = "localizer.json"
 """Where a calibration is kept, in the folder of a router."""
+
+ANEW = "restore the file from a copy; that of a router is made anew by ldke_pl.calibrate"
+"""What to do about a damaged one, there or with saved edits."""
 
 
 @dataclass

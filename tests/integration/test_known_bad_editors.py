@@ -44,9 +44,7 @@ BAD: dict[str, tuple[Rule, set[tuple[str, str]]]] = {
     ),
     "changes everything": (
         lambda *_: True,
-        # Image locality of entity edits falls less, by a quarter: most other pictures pass the connector as they were.
-        {("entity", "finegrained_locality"), ("attribute", "image_locality")}
-        | {(g, "visual_locality") for g in ("entity", "attribute")},
+        {(g, k) for g in ("entity", "attribute") for k in ("image_locality", "visual_locality")},
     ),
     "skips text-only input": (
         lambda c, p: GOOD(c, p) and p.image is not None,
