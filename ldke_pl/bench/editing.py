@@ -1,6 +1,7 @@
 """Making edits: in batches or one by one, with or without what need not be computed again."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -53,19 +54,22 @@ def batched() -> Iterator[Result]:
 def against_peer_loop() -> Iterator[Result]:
     """Edits in one batch, against the loop that published editors have; both stop at the same loss.
 
-    Published loops run in single precision. Ours runs in either; bfloat16 pays where the processor multiplies it.
+    Published loops run in single precision. Ours runs in either; bfloat16 pays where the processor multiplies it, and
+    compiling where there are many edits.
     """
     requests = [case.request for case in atlas_cases()[:64]]
     config = editor_config(views=1, propagation_weight=0.0, batch_size=64, stop_loss=0.01, steps=60)
     sites = _by_kind(atlas())(requests)
-    for peer, backbone, target in (
-        (atlas(), atlas(), 8),
-        (half_atlas(), half_atlas(), None),
-        (atlas(), half_atlas(), 8),
+    for peer, backbone, compiled, target in (
+        (atlas(), atlas(), False, 8),
+        (half_atlas(), half_atlas(), False, None),
+        (atlas(), half_atlas(), False, 8),
+        (atlas(), half_atlas(), True, 8),
     ):
-        ours = LDKE(backbone, config, _by_kind(backbone))
+        ours = LDKE(backbone, replace(config, compile=compiled), _by_kind(backbone))
         runs = side_by_side(partial(peer_loop, peer, requests, sites, config), partial(ours.edit, requests))
-        yield Result(f"64 edits: a peer's loop, {_dtype(peer)} / ours, {_dtype(backbone)}", runs, target)
+        name = f"64 edits: a peer's loop, {_dtype(peer)} / ours, {_dtype(backbone)}"
+        yield Result(f"{name}, compiled" if compiled else name, runs, target)
 
 
 def prefix() -> Iterator[Result]:
