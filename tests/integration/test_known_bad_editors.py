@@ -58,6 +58,9 @@ BAD: dict[str, tuple[Rule, set[tuple[str, str]]]] = {
 }
 """What is wrong with an editor -> where it sends its edits, and the (group, kind) figures that must fall for it."""
 
+SLIGHT = ("entity", "image_locality")
+"""Sent to other pictures, entity edits change 7 of 24 validation answers: beyond chance, but about 0.3."""
+
 
 @pytest.fixture(scope="module")
 def evaluated() -> tuple[Evaluator, list[Edit], Answers]:
@@ -91,5 +94,6 @@ def test_the_table_shows_the_fault(evaluated: tuple[Evaluator, list[Edit], Answe
     good, bad = figures(evaluated, GOOD), figures(evaluated, rule)
     for key in fallen:
         assert bad[key]["hi"] < good[key]["lo"], (key, good[key], bad[key])  # no reader takes it for chance
+        assert key == SLIGHT or bad[key]["value"] <= good[key]["value"] - 0.3, (key, good[key], bad[key])
     for group in {group for group, _ in fallen}:
         assert bad[group, "average"]["value"] < good[group, "average"]["value"]
